@@ -7,15 +7,15 @@ use core::fmt;
 
 /// Declares the rules: an enum for each, with its values' names, and a table for `cargo sim --rules`.
 macro_rules! rules {
-    ($( $(#[$doc:meta])* $field:ident: $kind:ident { $safe:ident = $safe_name:literal,
+    ($( $(#[$doc:meta])* $field:ident: $kind:ident { $safe:ident = $safe_name:literal, $( (also $alt:ident = $alt_name:literal) )*
         $( $old:ident = $old_name:literal, $issue:literal, $wrong:literal; )+ } )+) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-            pub enum $kind { #[default] $safe, $($old),+ }
+            pub enum $kind { #[default] $safe, $($alt,)* $($old),+ }
             impl fmt::Display for $kind {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str(match self { $kind::$safe => $safe_name, $($kind::$old => $old_name),+ })
+                    f.write_str(match self { $kind::$safe => $safe_name, $($kind::$alt => $alt_name,)* $($kind::$old => $old_name),+ })
                 }
             }
         )+
@@ -50,9 +50,10 @@ macro_rules! rules {
                     $(stringify!($field) => {
                         self.$field = match value {
                             $safe_name => $kind::$safe,
+                            $($alt_name => $kind::$alt,)*
                             $($old_name => $kind::$old,)+
                             _ => return Err(format!("rule {rule} is one of {}, not {value:?}",
-                                [$safe_name, $($old_name),+].join(", "))),
+                                [$safe_name, $($alt_name,)* $($old_name),+].join(", "))),
                         };
                         Ok(())
                     })+
@@ -72,8 +73,10 @@ macro_rules! rules {
 
 rules! {
     /// To what a follower cuts its log before it follows a new leader (KIP-101, KIP-279; protocol.md C.6, K1 to K3).
+    /// `leader-epoch` learns of a divergence from the fetch itself (Kafka 2.7 and later); `leader-epoch-query` asks
+    /// OffsetsForLeaderEpoch first (2.0 to 2.6) and is just as safe; `offset-only` asks too, and is told less.
     truncation: Truncation {
-        LeaderEpoch = "leader-epoch",
+        LeaderEpoch = "leader-epoch", (also LeaderEpochQuery = "leader-epoch-query")
         HighWatermark = "high-watermark", "KIP-101",
             "a follower cuts its log at its own high watermark, which lags: elected before it fetched again, it loses committed records";
         OffsetOnly = "offset-only", "KIP-279",
@@ -96,7 +99,7 @@ rules! {
     /// What a follower waits for before it acknowledges a proposal (Z17: `forceSync=no`).
     proposal_ack: ProposalAck {
         AfterSync = "after-sync",
-        BeforeSync = "before-sync", "ZOOKEEPER-forceSync",
+        BeforeSync = "before-sync", "ZooKeeper forceSync=no",
             "a follower acknowledges a proposal that is only in its page cache: a power loss of a quorum loses a committed write";
     }
 }
@@ -110,7 +113,7 @@ mod tests {
         let mut rules = Rules::default();
         assert_eq!(rules.set("truncation", "high-watermark"), Ok(()));
         assert_eq!(rules.changed(), [("truncation", "high-watermark".to_owned())]);
-        assert!(rules.set("truncation", "never").unwrap_err().contains("leader-epoch, high-watermark, offset-only"));
+        assert!(rules.set("truncation", "never").unwrap_err().contains("leader-epoch, leader-epoch-query, high-watermark, offset-only"));
         assert!(rules.set("colour", "red").unwrap_err().contains("no rule is called"));
         for old in HISTORICAL {
             assert_eq!(Rules::default().set(old.rule, old.value), Ok(()));
