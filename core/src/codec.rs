@@ -328,10 +328,10 @@ mod tests {
     #[test]
     fn a_hostile_count_is_refused_before_anything_is_reserved() {
         let mut reader = Reader::new(Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 1, 2]));
-        assert_eq!(reader.jute_vector(4, Reader::i32), Err(Malformed {
-            at: 4,
-            expected: "a count that fits into the bytes that follow"
-        }));
+        assert_eq!(
+            reader.jute_vector(4, Reader::i32),
+            Err(Malformed { at: 4, expected: "a count that fits into the bytes that follow" })
+        );
         let mut reader = Reader::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x7f]));
         assert!(reader.uvarint().is_err());
     }

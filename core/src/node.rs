@@ -66,23 +66,48 @@ pub enum Reply<R> {
 pub enum Input {
     /// It is `wake_at`, or later; early and double wakes are harmless.
     Wake,
-    Up { channel: Channel },
-    Down { channel: Channel },
-    Peer { channel: Channel, message: PeerMessage<Bytes> },
+    Up {
+        channel: Channel,
+    },
+    Down {
+        channel: Channel,
+    },
+    Peer {
+        channel: Channel,
+        message: PeerMessage<Bytes>,
+    },
 
     // Others are our clients.
-    Request { conn: ConnId, request: Request },
-    Closed { conn: ConnId },
+    Request {
+        conn: ConnId,
+        request: Request,
+    },
+    Closed {
+        conn: ConnId,
+    },
 
     // We are a client.
-    Opened { dial: DialId },
-    Answer { dial: DialId, reply: Reply<Bytes> },
+    Opened {
+        dial: DialId,
+    },
+    Answer {
+        dial: DialId,
+        reply: Reply<Bytes>,
+    },
     /// The connection could not be made, or is gone.
-    Hung { dial: DialId },
+    Hung {
+        dial: DialId,
+    },
 
     // The disk.
-    Synced { lane: Lane, upto: Ticket },
-    Loaded { ticket: Ticket, what: Loaded },
+    Synced {
+        lane: Lane,
+        upto: Ticket,
+    },
+    Loaded {
+        ticket: Ticket,
+        what: Loaded,
+    },
 
     /// The operator asks the node to stop in order; it emits `Effect::Stopped` when it has.
     Shutdown,
@@ -91,24 +116,54 @@ pub enum Input {
 /// What a node asks of its host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    Send { channel: Channel, message: PeerMessage<LogRange> },
+    Send {
+        channel: Channel,
+        message: PeerMessage<LogRange>,
+    },
     /// Breaks a channel; the host brings it up again under a new generation.
-    Hangup { channel: Channel },
+    Hangup {
+        channel: Channel,
+    },
 
-    Reply { conn: ConnId, reply: Reply<LogRange> },
-    Close { conn: ConnId },
+    Reply {
+        conn: ConnId,
+        reply: Reply<LogRange>,
+    },
+    Close {
+        conn: ConnId,
+    },
 
-    Dial { dial: DialId, to: Address },
-    Ask { dial: DialId, request: Request },
+    Dial {
+        dial: DialId,
+        to: Address,
+    },
+    Ask {
+        dial: DialId,
+        request: Request,
+    },
     /// We no longer need this connection; no `Hung` follows.
-    HangupDial { dial: DialId },
+    HangupDial {
+        dial: DialId,
+    },
 
-    Store { lane: Lane, op: StoreOp },
-    Sync { lane: Lane, ticket: Ticket },
-    Load { lane: Lane, ticket: Ticket, what: Load },
+    Store {
+        lane: Lane,
+        op: StoreOp,
+    },
+    Sync {
+        lane: Lane,
+        ticket: Ticket,
+    },
+    Load {
+        lane: Lane,
+        ticket: Ticket,
+        what: Load,
+    },
 
     /// The node cannot go on, and says why in a sentence (a client of ours would say: a host's misfortune).
-    Halt { why: String },
+    Halt {
+        why: String,
+    },
     /// The orderly stop that `Input::Shutdown` asked for is done.
     Stopped,
 }

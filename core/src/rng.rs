@@ -33,9 +33,9 @@ impl Rng {
 
     /// A stream of its own for one purpose; taking it does not advance `self`.
     pub fn fork(&self, purpose: &str) -> Rng {
-        let name = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |acc: u64, byte| {
-            (acc ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let name = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |acc: u64, byte| (acc ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         Rng::at(&[self.state[0], self.state[1], self.state[2], self.state[3], name])
     }
 

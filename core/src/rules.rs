@@ -113,7 +113,12 @@ mod tests {
         let mut rules = Rules::default();
         assert_eq!(rules.set("truncation", "high-watermark"), Ok(()));
         assert_eq!(rules.changed(), [("truncation", "high-watermark".to_owned())]);
-        assert!(rules.set("truncation", "never").unwrap_err().contains("leader-epoch, leader-epoch-query, high-watermark, offset-only"));
+        assert!(
+            rules
+                .set("truncation", "never")
+                .unwrap_err()
+                .contains("leader-epoch, leader-epoch-query, high-watermark, offset-only")
+        );
         assert!(rules.set("colour", "red").unwrap_err().contains("no rule is called"));
         for old in HISTORICAL {
             assert_eq!(Rules::default().set(old.rule, old.value), Ok(()));

@@ -27,9 +27,14 @@ pub enum Lane {
 pub enum StoreOp {
     // Keeper, `Lane::Journal`.
     /// Appends one transaction: header, body and digest, serialised as the log file holds them.
-    AppendTxn { zxid: Zxid, txn: Bytes },
+    AppendTxn {
+        zxid: Zxid,
+        txn: Bytes,
+    },
     /// Cuts the journal after `to` (which stays), and drops every snapshot above it (Z19).
-    TruncateJournal { to: Zxid },
+    TruncateJournal {
+        to: Zxid,
+    },
     /// Replaces `acceptedEpoch`: a barrier of its lane.
     AcceptedEpoch(ZabEpoch),
     /// Replaces `currentEpoch`: a barrier of its lane.
@@ -37,30 +42,51 @@ pub enum StoreOp {
 
     // Keeper, `Lane::Journal` (a snapshot received while synchronising) or `Lane::Snapshot` (the periodic one).
     /// Begins `snapshot.<zxid>`; it does not exist before `SnapshotEnd`.
-    SnapshotBegin { zxid: Zxid },
+    SnapshotBegin {
+        zxid: Zxid,
+    },
     /// The next piece of the snapshot that was begun, as the file holds it (from the header on).
-    SnapshotPiece { piece: Bytes },
+    SnapshotPiece {
+        piece: Bytes,
+    },
     /// The snapshot is whole: it appears under its name, old or new, never half.
     /// `replaces_journal`: the transactions logged before it are history of another leader; recovery must not replay them.
-    SnapshotEnd { zxid: Zxid, replaces_journal: bool },
+    SnapshotEnd {
+        zxid: Zxid,
+        replaces_journal: bool,
+    },
     /// Starts a new log file with the next transaction (a snapshot was begun).
     RollJournal,
     /// Removes all but the newest `keep` snapshots, and the log files wholly before the oldest kept.
-    PurgeJournal { keep: u32 },
+    PurgeJournal {
+        keep: u32,
+    },
 
     // Broker, `Lane::Log`.
     /// Creates the partition's folder with its topic id, if absent.
-    CreateLog { topic_id: TopicId },
+    CreateLog {
+        topic_id: TopicId,
+    },
     /// Appends batches whose offsets follow each other (gaps are legal, C.6).
-    Append { batches: Vec<Stamped> },
+    Append {
+        batches: Vec<Stamped>,
+    },
     /// Starts a new segment at `base`; the machine decides when.
-    Roll { base: Offset },
+    Roll {
+        base: Offset,
+    },
     /// Cuts the log so that it ends at `to`.
-    TruncateLog { to: Offset },
+    TruncateLog {
+        to: Offset,
+    },
     /// Drops everything; the log goes on at `start`.
-    RestartLog { start: Offset },
+    RestartLog {
+        start: Offset,
+    },
     /// Removes segments that end at or below `to`, which becomes the log start.
-    DropSegments { to: Offset },
+    DropSegments {
+        to: Offset,
+    },
     /// Deletes the partition.
     DeleteLog,
 
@@ -68,10 +94,19 @@ pub enum StoreOp {
     HighWatermarks(Vec<(TopicPartition, Offset)>),
     RecoveryPoints(Vec<(TopicPartition, Offset)>),
     LogStarts(Vec<(TopicPartition, Offset)>),
-    LeaderEpochs { partition: TopicPartition, entries: Vec<(LeaderEpoch, Offset)> },
-    Producers { partition: TopicPartition, snapshot: ProducerSnapshot },
+    LeaderEpochs {
+        partition: TopicPartition,
+        entries: Vec<(LeaderEpoch, Offset)>,
+    },
+    Producers {
+        partition: TopicPartition,
+        snapshot: ProducerSnapshot,
+    },
     /// `meta.properties`.
-    Meta { broker: BrokerId, cluster: String },
+    Meta {
+        broker: BrokerId,
+        cluster: String,
+    },
     /// Everything is on disk: the next start need not scan.
     CleanShutdown,
 }
@@ -93,10 +128,15 @@ pub enum Load {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Loaded {
     /// `complete`: nothing is left between the last of these and `upto`. `None`: the journal no longer reaches back to `after`.
-    Txns { txns: Option<Vec<(Zxid, Bytes)>>, complete: bool },
-    Database { snapshot: Option<(Zxid, Bytes)>, txns: Vec<(Zxid, Bytes)> },
+    Txns {
+        txns: Option<Vec<(Zxid, Bytes)>>,
+        complete: bool,
+    },
+    Database {
+        snapshot: Option<(Zxid, Bytes)>,
+        txns: Vec<(Zxid, Bytes)>,
+    },
     Records(Bytes),
     /// The offset and its timestamp.
     OffsetForTime(Option<(Offset, i64)>),
 }
-

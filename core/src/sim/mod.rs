@@ -1,1 +1,6 @@
-//! To be written.
+//! The laboratory: a whole cluster under a deterministic simulator.
+
+pub mod clock;
+pub mod network;
+pub mod scenario;
+pub mod schedule;
