@@ -1,0 +1,1 @@
+//! The controller: to be written.
