@@ -1,4 +1,5 @@
-//! To be written.
+//! The broker: partitions, their replicas, and the cluster as it believes it to be.
 
+pub mod boot;
 pub mod controller;
 pub mod znodes;
