@@ -64,6 +64,17 @@ impl Reader {
         Ok(taken)
     }
 
+    /// Takes `length` bytes of UTF-8, lent.
+    pub fn text(&mut self, length: usize) -> Result<&str> {
+        match self.bytes.get(self.at..).and_then(|rest| rest.get(..length)).map(core::str::from_utf8) {
+            Some(Ok(text)) => {
+                self.at += length;
+                Ok(text)
+            }
+            _ => Err(Malformed { at: self.at as u64, expected: "a string in UTF-8" }),
+        }
+    }
+
     /// Everything that is left.
     pub fn rest(&mut self) -> Bytes {
         let rest = self.bytes.slice(self.at..);
@@ -194,11 +205,17 @@ impl Reader {
     }
 }
 
-/// Writes big-endian bytes into a growing buffer.
+/// Writes big-endian bytes into a growing buffer. Long shared bytes need not be copied into it: they are remembered,
+/// and [`Writer::into_segments`] puts them in their places.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: BytesMut,
+    /// Where in `bytes` which shared bytes belong, ascending.
+    shared: Vec<(usize, Bytes)>,
 }
+
+/// Shorter bytes are copied: a segment costs more than they do.
+const WORTH_SHARING: usize = 512;
 
 impl Writer {
     pub fn new() -> Writer {
@@ -206,23 +223,81 @@ impl Writer {
     }
 
     pub fn with_capacity(capacity: usize) -> Writer {
-        Writer { bytes: BytesMut::with_capacity(capacity) }
+        Writer { bytes: BytesMut::with_capacity(capacity), shared: Vec::new() }
     }
 
+    /// Bytes written into the buffer; shared ones are not among them.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && self.shared.is_empty()
     }
 
+    /// All that was written, in one piece.
     pub fn finish(self) -> Bytes {
-        self.bytes.freeze()
+        if self.shared.is_empty() {
+            return self.bytes.freeze();
+        }
+        let segments = self.into_segments();
+        let mut whole = BytesMut::with_capacity(segments.iter().map(Bytes::len).sum());
+        for segment in &segments {
+            whole.put_slice(segment);
+        }
+        whole.freeze()
     }
 
+    /// All that was written, in pieces, so that shared bytes are not copied.
+    pub fn into_segments(self) -> Vec<Bytes> {
+        let own = self.bytes.freeze();
+        let mut segments = Vec::with_capacity(2 * self.shared.len() + 1);
+        let mut from = 0;
+        for (at, shared) in self.shared {
+            if at > from {
+                segments.push(own.slice(from..at));
+            }
+            segments.push(shared);
+            from = at;
+        }
+        if from < own.len() {
+            segments.push(own.slice(from..));
+        }
+        segments
+    }
+
+    /// The buffer; shared bytes are not in it.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Writes bytes that are shared, without a copy if they are long.
+    pub fn put_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < WORTH_SHARING {
+            self.put(bytes);
+        } else {
+            self.shared.push((self.bytes.len(), bytes.clone()));
+        }
+    }
+
+    /// Writes what `write` writes behind its length as an unsigned varint. It must not write long shared bytes.
+    pub fn length_prefixed(&mut self, write: impl FnOnce(&mut Writer)) {
+        let (at, shared) = (self.bytes.len(), self.shared.len());
+        self.u8(0);
+        write(self);
+        assert_eq!(self.shared.len(), shared, "shared bytes behind a length that does not count them");
+        let mut length = self.bytes.len() - at - 1;
+        // Almost always one byte; a longer length moves what was written.
+        let mut end = at;
+        while length >= 0x80 {
+            self.bytes[end] = length as u8 | 0x80;
+            length >>= 7;
+            end += 1;
+            self.u8(0);
+            let last = self.bytes.len() - 1;
+            self.bytes.copy_within(end..last, end + 1);
+        }
+        self.bytes[end] = length as u8;
     }
 
     /// Overwrites four bytes written earlier: a length that is known only now.

@@ -1,0 +1,78 @@
+//! ListOffsets (key 2) and OffsetForLeaderEpoch (key 23): where a log begins and ends, by time and by leader epoch.
+
+use super::ErrorCode;
+use super::table::message;
+use crate::id::{BrokerId, LeaderEpoch};
+use crate::record::offset::Offset;
+use std::sync::Arc;
+
+message! {
+    ListOffsetsRequest {
+        /// −1 for a consumer.
+        replica_id: BrokerId [ALL] = BrokerId(-1),
+        /// 0: read uncommitted; 1: read committed.
+        isolation_level: i8 [since(2)],
+        topics: Vec<ListOffsetsTopic> [ALL],
+    }
+    ListOffsetsTopic {
+        name: Arc<str> [ALL],
+        partitions: Vec<ListOffsetsPartition> [ALL],
+    }
+    ListOffsetsPartition {
+        partition: i32 [ALL],
+        current_leader_epoch: LeaderEpoch [since(4)] = LeaderEpoch::NONE,
+        /// A time in milliseconds, or a question: −1 latest, −2 earliest, −3 highest timestamp, −4 earliest local,
+        /// −5 latest tiered.
+        timestamp: i64 [ALL],
+        max_num_offsets: i32 [only(0)] = 1,
+    }
+
+    ListOffsetsResponse {
+        throttle_ms: i32 [since(2)],
+        topics: Vec<ListOffsetsTopicResponse> [ALL],
+    }
+    ListOffsetsTopicResponse {
+        name: Arc<str> [ALL],
+        partitions: Vec<ListOffsetsPartitionResponse> [ALL],
+    }
+    ListOffsetsPartitionResponse {
+        partition: i32 [ALL],
+        error: ErrorCode [ALL],
+        old_style_offsets: Vec<Offset> [only(0)],
+        timestamp: i64 [since(1)] = -1,
+        offset: Offset [since(1)] = Offset(-1),
+        leader_epoch: LeaderEpoch [since(4)] = LeaderEpoch::NONE,
+    }
+
+    OffsetForLeaderEpochRequest {
+        /// −1 for a consumer; −2 where the version has no such field.
+        replica_id: BrokerId [since(3)] = BrokerId(-2),
+        topics: Vec<OffsetForLeaderTopic> [ALL],
+    }
+    OffsetForLeaderTopic {
+        name: Arc<str> [ALL],
+        partitions: Vec<OffsetForLeaderPartition> [ALL],
+    }
+    OffsetForLeaderPartition {
+        partition: i32 [ALL],
+        current_leader_epoch: LeaderEpoch [since(2)] = LeaderEpoch::NONE,
+        /// The epoch whose end is asked for.
+        leader_epoch: LeaderEpoch [ALL],
+    }
+
+    OffsetForLeaderEpochResponse {
+        throttle_ms: i32 [since(2)],
+        topics: Vec<OffsetForLeaderTopicResponse> [ALL],
+    }
+    OffsetForLeaderTopicResponse {
+        name: Arc<str> [ALL],
+        partitions: Vec<EpochEndOffset> [ALL],
+    }
+    EpochEndOffset {
+        error: ErrorCode [ALL],
+        partition: i32 [ALL],
+        /// The largest epoch not above the asked one; version 0 cannot say (KIP-279).
+        leader_epoch: LeaderEpoch [since(1)] = LeaderEpoch::NONE,
+        end_offset: Offset [ALL] = Offset(-1),
+    }
+}
