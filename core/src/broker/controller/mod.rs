@@ -1,1 +1,4 @@
-//! The controller: to be written.
+//! The controller.
+
+pub mod elect;
+pub mod place;
