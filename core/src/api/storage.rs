@@ -5,9 +5,13 @@
 
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition, ZabEpoch, Zxid};
 use crate::record::batch::Stamped;
-use crate::record::offset::{LogRange, Offset};
-use crate::record::producer::ProducerSnapshot;
+use crate::record::epoch_cache::EpochCache;
+use crate::record::offset::{LogRange, Offset, Position};
+use crate::record::producer::{ProducerSnapshot, ProducerStates};
 use bytes::Bytes;
+use core::fmt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A queue of storage operations with a durability of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +124,8 @@ pub enum Load {
     Database { upto: Zxid },
     /// Batches of a log, for the machine itself.
     Records(LogRange),
+    /// The producers' states at `upto`: the newest snapshot at or below it, and the batches from there replayed.
+    Producers { partition: TopicPartition, upto: Offset },
     /// The first offset at or above `from` whose timestamp is at least `timestamp`, below `upto`.
     OffsetForTime { partition: TopicPartition, timestamp: i64, from: Offset, upto: Offset },
 }
@@ -137,6 +143,107 @@ pub enum Loaded {
         txns: Vec<(Zxid, Bytes)>,
     },
     Records(Bytes),
+    Producers(ProducerStates),
     /// The offset and its timestamp.
     OffsetForTime(Option<(Offset, i64)>),
 }
+
+/// What a keeper finds on its disk when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeeperImage {
+    /// `acceptedEpoch`; where the file is missing, the epoch of the newest transaction.
+    pub accepted_epoch: ZabEpoch,
+    /// `currentEpoch`; likewise.
+    pub current_epoch: ZabEpoch,
+    /// The newest whole snapshot: the zxid of its name, and the file's bytes.
+    pub snapshot: Option<(Zxid, Bytes)>,
+    /// The transactions above it, in order, as [`StoreOp::AppendTxn`] was given them.
+    pub txns: Vec<(Zxid, Bytes)>,
+    /// Transactions at or below the snapshot that the journal still holds, the newest at most 500: what DIFF is served from.
+    pub recent: Vec<(Zxid, Bytes)>,
+    pub cuts: Vec<Cut>,
+}
+
+impl KeeperImage {
+    /// The newest zxid on the disk.
+    pub fn last_zxid(&self) -> Zxid {
+        let newest = self.txns.last().map(|(zxid, _)| *zxid);
+        newest.or(self.snapshot.as_ref().map(|(zxid, _)| *zxid)).unwrap_or_default()
+    }
+}
+
+/// What a broker finds on its disk when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BrokerImage {
+    /// From `meta.properties`; `None` on a new disk.
+    pub broker: Option<BrokerId>,
+    pub cluster: Option<String>,
+    /// The last stop was orderly, and nothing was scanned.
+    pub clean: bool,
+    pub partitions: BTreeMap<TopicPartition, PartitionImage>,
+    pub cuts: Vec<Cut>,
+}
+
+/// One partition's log as recovery left it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PartitionImage {
+    pub topic_id: TopicId,
+    pub log_start: Offset,
+    pub log_end: Offset,
+    /// Oldest first, never empty.
+    pub segments: Vec<SegmentInfo>,
+    pub epochs: EpochCache,
+    /// From the newest snapshot and the batches after it.
+    pub producers: ProducerStates,
+    /// As checkpointed, 0 if it never was, clamped to log start and end.
+    pub high_watermark: Offset,
+    /// Everything below was on the disk when it was checkpointed.
+    pub recovery_point: Offset,
+}
+
+/// A segment of a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SegmentInfo {
+    pub base: Offset,
+    pub bytes: u64,
+    /// The largest timestamp in it, −1 of none.
+    pub max_timestamp: i64,
+}
+
+/// Something recovery took away, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cut {
+    pub file: Arc<str>,
+    /// Where the file ends now; `None`: the file is gone.
+    pub at: Option<Position>,
+    pub bytes: u64,
+    pub why: String,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "{}: {} bytes cut at {at}: {}", self.file, self.bytes, self.why),
+            None => write!(f, "{}: removed with its {} bytes: {}", self.file, self.bytes, self.why),
+        }
+    }
+}
+
+/// Why a node cannot start from this disk: a sentence that names file and position.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    pub file: Arc<str>,
+    pub at: Option<Position>,
+    pub why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "{} at byte {at}: {}", self.file, self.why),
+            None => write!(f, "{}: {}", self.file, self.why),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
