@@ -13,6 +13,9 @@ pub mod tree;
 pub mod txn;
 pub mod watch;
 
+#[cfg(test)]
+mod apache;
+
 pub use acl::{Acl, AclList, Id};
 pub use path::ZPath;
 pub use stat::{Owner, Stat, StoredStat};
