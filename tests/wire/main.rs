@@ -1,0 +1,6 @@
+//! Wire formats against the outside: Apache's recorded bytes, another implementation, and bytes made to hurt.
+
+mod allocations;
+mod hostile;
+mod oracle;
+mod vectors;
