@@ -3,4 +3,5 @@
 pub mod kafka;
 pub mod keeper;
 pub mod peer;
+pub mod quorum;
 pub mod storage;

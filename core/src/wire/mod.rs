@@ -2,4 +2,5 @@
 //! length that a stream puts before it. Every decoder is bounded and refuses with [`Malformed`](crate::codec::Malformed).
 
 pub mod kafka;
+pub mod keeper;
 pub mod link;
