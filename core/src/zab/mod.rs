@@ -38,6 +38,22 @@
 //! stream of effects at the place where the keeper must perform them: it walks the effects in order and puts its own in
 //! their place.
 
+mod broadcast;
+mod discovery;
+mod election;
+mod following;
+mod history;
+mod leading;
+mod peer;
+mod sync;
+mod vote;
+
+pub use following::{Following, Stage as FollowingStage};
+pub use history::History;
+pub use leading::{Leading, Learner, LearnerStage, Outstanding, Stage as LeadingStage};
+pub use peer::Peer;
+pub use vote::Vote;
+
 use crate::api::peer::{Channel, Notification, QuorumPacket};
 use crate::api::storage::{Load, Loaded, StoreOp};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
@@ -238,6 +254,3 @@ impl Role {
         }
     }
 }
-
-mod peer;
-pub use peer::Peer;
