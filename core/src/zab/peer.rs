@@ -431,7 +431,7 @@ impl Peer {
                 fx.emit(Effect::Reloaded { to: self.history.applied(), snapshot, txns });
                 self.apply_committed(fx);
             }
-            Loaded::Database { .. } | Loaded::Records(_) | Loaded::OffsetForTime(_) => {}
+            _ => {}
         }
     }
 
