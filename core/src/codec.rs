@@ -240,7 +240,10 @@ impl Writer {
         if self.shared.is_empty() {
             return self.bytes.freeze();
         }
-        let segments = self.into_segments();
+        let mut segments = self.into_segments();
+        if segments.len() == 1 {
+            return segments.remove(0);
+        }
         let mut whole = BytesMut::with_capacity(segments.iter().map(Bytes::len).sum());
         for segment in &segments {
             whole.put_slice(segment);
@@ -409,6 +412,35 @@ mod tests {
         );
         let mut reader = Reader::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x7f]));
         assert!(reader.uvarint().is_err());
+    }
+
+    #[test]
+    fn a_length_known_only_afterwards_takes_as_many_bytes_as_it_needs() {
+        for length in [0usize, 1, 127, 128, 300, 16_383, 16_384, 70_000] {
+            let payload: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let mut writer = Writer::new();
+            writer.u8(9);
+            writer.length_prefixed(|writer| writer.put(&payload));
+            let mut reader = Reader::new(writer.finish());
+            assert_eq!((reader.u8(), reader.uvarint()), (Ok(9), Ok(length as u32)));
+            assert_eq!(reader.rest(), payload);
+        }
+    }
+
+    #[test]
+    fn shared_bytes_stand_where_they_were_put() {
+        let (long, short) = (Bytes::from(vec![1; 600]), Bytes::from(vec![2; 3]));
+        let mut writer = Writer::new();
+        writer.put_shared(&long);
+        writer.put_shared(&short);
+        writer.put_shared(&long);
+        writer.u8(4);
+        let segments = writer.clone().into_segments();
+        assert_eq!(segments, [long.clone(), short, long.clone(), Bytes::from_static(&[4])]);
+        assert_eq!(writer.finish(), segments.concat());
+        let mut writer = Writer::new();
+        writer.put_shared(&long);
+        assert_eq!(writer.finish().as_ptr(), long.as_ptr());
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! What a mesh link carries: one message per frame, in the encoding of the conversation it belongs to.
+//! What a mesh link carries: one message per frame, in the encoding of the conversation it belongs to. Between keepers
+//! that is ZooKeeper's own, an election notification or a quorum packet.
 //!
 //! On a link between brokers both sides ask, so a frame begins with one byte of ours: 0 before a Kafka request, 1 before
 //! a Kafka response. Each API is spoken in its highest version; the client id is null. A response does not say what it
 //! answers, so each end remembers its own questions; a new generation of the channel begins with a new codec.
 
 use super::kafka::{self, Refused};
+use super::keeper::quorum;
 use crate::api::kafka::ApiKey;
-use crate::api::peer::PeerMessage;
+use crate::api::peer::{ChannelKind, PeerMessage};
 use crate::codec::{Malformed, Result, Writer};
 use crate::node::KafkaRequest;
 use bytes::{Buf, Bytes};
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 const REQUEST: u8 = 0;
 const RESPONSE: u8 = 1;
 
-/// One end of a link between two brokers.
+/// One end of a link of the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkCodec {
     /// Our questions that wait for an answer, by correlation id.
@@ -23,9 +25,7 @@ pub struct LinkCodec {
 }
 
 impl LinkCodec {
-    /// Writes a request or a response.
-    ///
-    /// Panics on a message of another conversation: the machine chose the channel's kind.
+    /// Writes a message.
     pub fn encode(&mut self, message: &PeerMessage<Bytes>) -> Bytes {
         let mut writer = Writer::with_capacity(256);
         self.write(message, &mut writer);
@@ -44,13 +44,21 @@ impl LinkCodec {
                 writer.u8(RESPONSE);
                 kafka::write_response(response.key().max_version(), *correlation, response, writer);
             }
-            PeerMessage::Election(_) | PeerMessage::Quorum(_) => {
-                panic!("a message between keepers on a link between brokers: {message:?}")
-            }
+            PeerMessage::Election(notification) => writer.put_shared(&quorum::encode_notification(notification)),
+            PeerMessage::Quorum(packet) => writer.put_shared(&quorum::encode_packet(packet)),
         }
     }
 
-    /// Reads a request of the other end, or its response to one of ours.
+    /// Reads a message that came over a channel of this kind.
+    pub fn decode_on(&mut self, kind: ChannelKind, frame: Bytes) -> Result<PeerMessage<Bytes>> {
+        match kind {
+            ChannelKind::Election => quorum::decode_notification(frame).map(PeerMessage::Election),
+            ChannelKind::Quorum => quorum::decode_packet(frame).map(PeerMessage::Quorum),
+            ChannelKind::Requests => self.decode(frame),
+        }
+    }
+
+    /// Reads what came over a link between brokers: a request of the other end, or its response to one of ours.
     pub fn decode(&mut self, mut frame: Bytes) -> Result<PeerMessage<Bytes>> {
         let kind = if frame.has_remaining() { Some(frame.get_u8()) } else { None };
         match kind {
@@ -80,7 +88,8 @@ impl LinkCodec {
 mod tests {
     use super::*;
     use crate::api::kafka::{AlterPartitionRequest, AlterPartitionResponse, ErrorCode, FetchRequest, FetchResponse};
-    use crate::id::{BrokerEpoch, BrokerId};
+    use crate::api::peer::{PacketType, QuorumPacket};
+    use crate::id::{BrokerEpoch, BrokerId, ZabEpoch, Zxid};
 
     #[test]
     fn both_ends_ask_at_once_under_the_same_number() {
@@ -111,6 +120,20 @@ mod tests {
         let frame = right.encode(&answers[1]);
         assert_eq!(left.decode(frame.clone()).as_ref(), Ok(&answers[1]));
         assert!(left.decode(frame).is_err(), "an answer is taken once");
+    }
+
+    #[test]
+    fn each_conversation_has_its_own_encoding() {
+        let packet = QuorumPacket::new(PacketType::Commit, Zxid::new(ZabEpoch(1), 2), None);
+        for (kind, message) in [
+            (ChannelKind::Quorum, PeerMessage::Quorum(packet)),
+            (ChannelKind::Requests, PeerMessage::Request { correlation: 4, request: FetchRequest::default().into() }),
+        ] {
+            let mut codec = LinkCodec::default();
+            let frame = codec.encode(&message);
+            assert_eq!(codec.decode_on(kind, frame.clone()), Ok(message));
+            assert!(codec.decode_on(ChannelKind::Election, frame).is_err());
+        }
     }
 
     #[test]

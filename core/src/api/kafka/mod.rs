@@ -10,6 +10,7 @@ mod api;
 mod cluster;
 mod configs;
 mod control;
+mod describe;
 mod error;
 mod fetch;
 mod isr;
