@@ -39,7 +39,7 @@ fn provoke(frame: &Recorded, asked: Option<(ApiKey, i16)>, bytes: Bytes) -> bool
 }
 
 /// One bad idea, applied to a frame.
-fn bend(bytes: &mut Vec<u8>, rng: &mut Rng) {
+pub fn bend(bytes: &mut Vec<u8>, rng: &mut Rng) {
     const NASTY: [&[u8]; 7] = [
         &[0x7f, 0xff, 0xff, 0xff],
         &[0xff, 0xff, 0xff, 0xff],

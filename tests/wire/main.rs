@@ -2,5 +2,6 @@
 
 mod allocations;
 mod hostile;
+mod keeper;
 mod oracle;
 mod vectors;

@@ -109,6 +109,8 @@ pub fn decode_notification(bytes: Bytes) -> Result<Notification> {
             },
         },
     };
+    // Who votes for nobody says nothing with the rest.
+    let (zxid, peer_epoch) = if leader == KeeperId(0) { (Zxid::ZERO, ZabEpoch(0)) } else { (zxid, peer_epoch) };
     let config = if length > PLAIN_NOTIFICATION { read_config(&mut reader)? } else { Bytes::new() };
     end(&reader, Notification { state, leader, zxid, election_epoch, peer_epoch, config })
 }
