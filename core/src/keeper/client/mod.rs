@@ -6,6 +6,7 @@
 //! under way when the connection breaks is answered CONNECTIONLOSS, which means *unknown outcome*.
 
 pub mod op;
+pub mod speech;
 
 use crate::id::{DialId, SessionId, Zxid};
 use crate::machine::Effects;
