@@ -441,6 +441,10 @@ impl Disk for SimDisk {
         Position(self.files.get(&file).map_or(0, |file| file.content.len()))
     }
 
+    fn exists(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     fn list(&self) -> Vec<(FileName, Position)> {
         self.names.iter().map(|(name, id)| (name.clone(), self.end(*id))).collect()
     }

@@ -87,6 +87,9 @@ pub trait Disk {
     /// Every file's name and end, by name.
     fn list(&self) -> Vec<(FileName, Position)>;
 
+    /// Whether there is a file of this name.
+    fn exists(&self, name: &str) -> bool;
+
     /// All of a file.
     ///
     /// # Errors

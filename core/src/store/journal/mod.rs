@@ -10,7 +10,7 @@ pub mod snapshot;
 
 use super::StoreError;
 use super::disk::{Disk, Extent, FileId, FileName};
-use crate::api::storage::{KeeperImage, Lane, Loaded};
+use crate::api::storage::{Lane, Loaded};
 use crate::id::{ZabEpoch, Zxid};
 use crate::record::offset::Position;
 use bytes::Bytes;
@@ -266,10 +266,4 @@ fn frames_from(disk: &impl Disk, log: &LogFile, at: u64) -> Result<impl Iterator
         frame.at += at;
         Some(frame)
     }))
-}
-
-/// What boot made of the files, for the store and for the keeper.
-pub(super) struct Opened {
-    pub(super) journal: Journal,
-    pub(super) image: KeeperImage,
 }

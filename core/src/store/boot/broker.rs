@@ -1,0 +1,231 @@
+//! A broker's start: every partition's segments, checked from the recovery point on, and the checkpoints beside them.
+
+use crate::api::storage::{BrokerImage, Cut, Lane, PartitionImage, Refused};
+use crate::id::{LeaderEpoch, TopicId, TopicPartition};
+use crate::record::epoch_cache::EpochCache;
+use crate::record::offset::{Offset, Position};
+use crate::record::producer::{ProducerSnapshot, ProducerStates};
+use crate::store::Store;
+use crate::store::disk::{Disk, FileName};
+use crate::store::segments::recover::{Found, RecoveredSegment, recover_segment};
+use crate::store::segments::segment::{Scan, name};
+use crate::store::segments::{PartitionLog, replay};
+use crate::store::small_file;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The checkpoints of a log directory.
+struct Checkpoints {
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    recovery_points: BTreeMap<TopicPartition, Offset>,
+    log_starts: BTreeMap<TopicPartition, Offset>,
+}
+
+impl<D: Disk> Store<D> {
+    /// Reads a broker's disk and cuts what a crash may have torn. The mark of a clean stop is taken away: the next
+    /// start is unclean unless it is set again.
+    ///
+    /// # Errors
+    /// [`Refused`] when a checkpoint or `meta.properties` is not understood; of the disk.
+    pub fn boot_broker(&mut self) -> Result<BrokerImage, Refused> {
+        self.syncs.clear();
+        self.logs.clear();
+        let names: Vec<FileName> = self.disk.list().into_iter().map(|(name, _)| name).collect();
+        let mut image = BrokerImage { clean: self.disk.exists(small_file::CLEAN_SHUTDOWN), ..BrokerImage::default() };
+        self.disk.remove(&Lane::Checkpoint, small_file::CLEAN_SHUTDOWN);
+        if let Some(bytes) = self.small(small_file::META)? {
+            let Some((broker, cluster)) = small_file::meta_from_bytes(&bytes) else {
+                return Err(not_understood(small_file::META, "it does not name a broker and a cluster"));
+            };
+            (image.broker, image.cluster) = (Some(broker), Some(cluster));
+        }
+        let checkpoints = Checkpoints {
+            high_watermarks: self.offsets(small_file::HIGH_WATERMARKS)?,
+            recovery_points: self.offsets(small_file::RECOVERY_POINTS)?,
+            log_starts: self.offsets(small_file::LOG_STARTS)?,
+        };
+        let folders: BTreeSet<&str> = names.iter().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+        for partition in folders.into_iter().filter_map(small_file::partition_of) {
+            if let Some(found) = self.boot_partition(&partition, &names, &checkpoints, image.clean, &mut image.cuts)? {
+                image.partitions.insert(partition, found);
+            }
+        }
+        Ok(image)
+    }
+
+    /// One partition; `None` if its creation did not survive: without `partition.metadata` or a segment there is no log.
+    fn boot_partition(
+        &mut self,
+        partition: &TopicPartition,
+        names: &[FileName],
+        checkpoints: &Checkpoints,
+        clean: bool,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<Option<PartitionImage>, Refused> {
+        let mut log = PartitionLog::new(partition, self.interval);
+        let recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
+        let prefix = format!("{}/", log.folder());
+        let files: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
+        let offset = |file: &&str, kind: &str| file.strip_suffix(kind)?.parse().ok().map(Offset);
+        let bases: BTreeSet<Offset> = files.iter().filter_map(|file| offset(file, ".log")).collect();
+        let Some(topic_id) = self.topic_id(&prefix)?.filter(|_| !bases.is_empty()) else {
+            log.delete(&mut self.disk);
+            return Ok(None);
+        };
+        log.snapshots = files.iter().filter_map(|file| offset(file, ".snapshot")).collect();
+        let sums_from = if clean { Offset(i64::MAX) } else { recovery_point };
+        let found = self.recover_log(&mut log, &bases, sums_from, cuts)?;
+        let log_start = checkpoints.log_starts.get(partition).copied().unwrap_or_default();
+        if log_start > log.end() {
+            let why = format!("its log starts at {log_start}, after its end at {}", log.end());
+            cuts.push(Cut { file: log.folder().into(), at: None, bytes: 0, why });
+            log.restart(&mut self.disk, log_start);
+        }
+        let first = log.segments.first_key_value().map_or(Offset::ZERO, |(base, _)| *base);
+        let mut image = log.image();
+        image.topic_id = topic_id;
+        image.log_start = log_start.max(first);
+        image.recovery_point = recovery_point.clamp(image.log_start, image.log_end);
+        let high_watermark = checkpoints.high_watermarks.get(partition).copied().unwrap_or_default();
+        image.high_watermark = high_watermark.clamp(image.log_start, image.log_end);
+        image.epochs = self.recover_epochs(&prefix, &found, image.log_start, image.log_end)?;
+        image.producers = self.recover_producers(&mut log, &found, image.log_end)?;
+        self.logs.insert(partition.clone(), log);
+        Ok(Some(image))
+    }
+
+    /// Reads the segments in order, verifying checksums from `sums_from` on. At the first damage the log ends: the
+    /// segment is cut there and later ones go.
+    fn recover_log(
+        &mut self,
+        log: &mut PartitionLog,
+        bases: &BTreeSet<Offset>,
+        sums_from: Offset,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<Vec<Found>, Refused> {
+        let mut all = Vec::new();
+        let mut ended: Option<String> = None;
+        for base in bases.iter().copied() {
+            let file_name: FileName = name(log.folder(), base, "log").into();
+            let file = self.disk.open(log.lane(), &file_name);
+            let bytes = self.disk.read_all(file).map_err(|error| refused(&file_name, &error))?;
+            let before = log.segments.last_key_value().map(|(_, segment)| segment.scan.next);
+            if let Some(end) = before.filter(|end| *end != base && base > sums_from && ended.is_none()) {
+                ended = Some(format!("the log ends at {end} before it"));
+            }
+            if let Some(why) = &ended {
+                cuts.push(Cut { file: file_name, at: None, bytes: bytes.len() as u64, why: why.clone() });
+                for kind in ["log", "index", "timeindex"] {
+                    self.disk.remove(log.lane(), &name(log.folder(), base, kind));
+                }
+                continue;
+            }
+            let limit = bases.range(base.next()..).next().copied();
+            let read = recover_segment(&bytes, base, limit, limit.is_none_or(|next| next > sums_from));
+            if read.end < bytes.len() as u64 {
+                let why = read.damage.clone().unwrap_or_default();
+                let cut = bytes.len() as u64 - read.end;
+                cuts.push(Cut { file: file_name, at: Some(Position(read.end)), bytes: cut, why });
+                self.disk.truncate(file, Position(read.end));
+                // Where the next segment begins the log goes on, if that is all that was wrong.
+                let reached = read.batches.last().map_or(base, |last| last.header.next());
+                ended = (limit != Some(reached)).then(|| format!("the log is damaged at {reached}"));
+            }
+            log.adopt(&mut self.disk, scan(base, self.interval, &read), base, sums_from == Offset(i64::MAX));
+            all.extend(read.batches);
+        }
+        Ok(all)
+    }
+
+    /// The epochs of the checkpoint as far as the log bears them out, and those the log knows better.
+    fn recover_epochs(
+        &mut self,
+        prefix: &str,
+        found: &[Found],
+        start: Offset,
+        end: Offset,
+    ) -> Result<EpochCache, Refused> {
+        let file = format!("{prefix}{}", small_file::LEADER_EPOCHS);
+        let mut cache = match self.small(&file)? {
+            Some(bytes) => EpochCache::from_entries(
+                small_file::epochs_from_bytes(&bytes).map_err(|why| not_understood(&file, why))?,
+            ),
+            None => EpochCache::default(),
+        };
+        for batch in found {
+            let header = &batch.header;
+            if header.epoch > LeaderEpoch::NONE && cache.epoch_at(header.base) != Some(header.epoch) {
+                cache.assign(header.epoch, header.base);
+            }
+        }
+        cache.truncate_from_end(end);
+        cache.truncate_from_start(start);
+        Ok(cache)
+    }
+
+    /// The producers' states: the newest snapshot that can be read, and the batches after it.
+    fn recover_producers(
+        &mut self,
+        log: &mut PartitionLog,
+        found: &[Found],
+        end: Offset,
+    ) -> Result<ProducerStates, Refused> {
+        for stale in log.snapshots.split_off(&end.next()) {
+            self.disk.remove(&Lane::Checkpoint, &name(log.folder(), stale, "snapshot"));
+        }
+        let mut states = ProducerStates::default();
+        while let Some(newest) = log.snapshots.last().copied() {
+            let file = name(log.folder(), newest, "snapshot");
+            let bytes = self.small(&file)?.unwrap_or_default();
+            if let Ok(snapshot) = ProducerSnapshot::from_bytes(newest, bytes) {
+                states = ProducerStates::from_snapshot(&snapshot);
+                break;
+            }
+            log.snapshots.pop_last();
+            self.disk.remove(&Lane::Checkpoint, &file);
+        }
+        let from = found.partition_point(|batch| batch.header.base < states.upto());
+        replay(&mut states, &found[from..]);
+        Ok(states)
+    }
+
+    fn topic_id(&mut self, prefix: &str) -> Result<Option<TopicId>, Refused> {
+        let file = format!("{prefix}partition.metadata");
+        let Some(bytes) = self.small(&file)? else { return Ok(None) };
+        match small_file::topic_id_from_bytes(&bytes) {
+            Some(id) => Ok(Some(id)),
+            None => Err(not_understood(&file, "it does not hold a topic id")),
+        }
+    }
+
+    fn offsets(&mut self, file: &str) -> Result<BTreeMap<TopicPartition, Offset>, Refused> {
+        let Some(bytes) = self.small(file)? else { return Ok(BTreeMap::new()) };
+        let entries = small_file::offsets_from_bytes(&bytes).map_err(|why| not_understood(file, why))?;
+        Ok(entries.into_iter().collect())
+    }
+
+    /// A small file's contents, `None` if there is no such file.
+    fn small(&mut self, file: &str) -> Result<Option<Bytes>, Refused> {
+        if !self.disk.exists(file) {
+            return Ok(None);
+        }
+        let id = self.disk.open(&Lane::Checkpoint, file);
+        self.disk.read_all(id).map(Some).map_err(|error| refused(file, &error))
+    }
+}
+
+fn scan(base: Offset, interval: u32, read: &RecoveredSegment) -> Scan {
+    let mut scan = Scan::new(base, interval);
+    for batch in &read.batches {
+        scan.add(batch.header.last(), batch.header.max_timestamp, batch.header.size());
+    }
+    scan
+}
+
+fn refused(file: &str, error: &dyn core::fmt::Display) -> Refused {
+    Refused { file: file.into(), at: None, why: error.to_string() }
+}
+
+fn not_understood(file: &str, why: &'static str) -> Refused {
+    Refused { file: file.into(), at: None, why: why.to_owned() }
+}
