@@ -28,6 +28,8 @@ impl fmt::Display for Address {
 pub enum Principal {
     #[default]
     Anonymous,
+    /// Nobody proved anything, but this is the address it comes from (ZooKeeper's scheme `ip`).
+    Address(Arc<str>),
     User(Arc<str>),
 }
 

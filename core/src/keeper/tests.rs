@@ -1,0 +1,1 @@
+//! A small ensemble on obedient disks and links.
