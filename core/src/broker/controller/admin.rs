@@ -1,0 +1,463 @@
+//! What operators write: new topics, topics to delete, settings. The controller's machines see it through their watches,
+//! like anybody's writing; these writes are not fenced by the controller's epoch (protocol.md C.2).
+
+use super::place::{Refused, Start};
+use super::*;
+use crate::api::kafka::{
+    AlterConfigsResult, AlterableConfig, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
+    DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+};
+use crate::broker::config::TopicSettings;
+use crate::broker::znodes::{Assignment, Configs, TopicInfo};
+use crate::id::TopicId;
+
+/// Topics being created.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Creation {
+    timeout_ms: i32,
+    validate_only: bool,
+    topics: Vec<NewTopic>,
+    refused: Vec<CreatedTopic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct NewTopic {
+    name: Arc<str>,
+    info: TopicInfo,
+    configs: Configs,
+}
+
+/// Topics whose deletion is being asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Deletion {
+    timeout_ms: i32,
+    topics: Vec<DeletedTopic>,
+}
+
+/// Settings being changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Alteration {
+    validate_only: bool,
+    resources: Vec<Altered>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Altered {
+    kind: &'static str,
+    /// As `/config` names it: `<default>` for all brokers.
+    node: String,
+    resource_type: i8,
+    resource_name: String,
+    changes: Vec<AlterableConfig>,
+    error: ErrorCode,
+}
+
+impl Controller {
+    /// Begins the CreateTopics at hand. `seats`: the brokers, if this is not the controller.
+    pub(super) fn create_topics(&mut self, _: Now, seats: Option<Vec<Seat>>, fx: Fx<'_>) {
+        let Some((_, _, Request::CreateTopics(request))) = self.answering.clone() else { return };
+        let CreateTopicsRequest { topics, timeout_ms, validate_only, .. } = request;
+        let own = self.context.brokers.iter().filter(|(id, _)| self.context.is_live(**id));
+        let seats = seats.unwrap_or_else(|| {
+            own.map(|(id, broker)| Seat { id: *id, rack: broker.info.rack.as_deref().map(Into::into) }).collect()
+        });
+        let mut creation = Creation { timeout_ms, validate_only, topics: Vec::new(), refused: Vec::new() };
+        let names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
+        for topic in topics {
+            let twice = names.iter().filter(|name| **name == topic.name).count() > 1;
+            let planned =
+                if twice { Err((ErrorCode::INVALID_REQUEST, "named twice")) } else { self.plan_topic(&topic, &seats) };
+            match planned {
+                Ok(new) => creation.topics.push(new),
+                Err((error, why)) => creation.refused.push(CreatedTopic {
+                    name: topic.name,
+                    error,
+                    error_message: Some(why.to_owned()),
+                    ..Default::default()
+                }),
+            }
+        }
+        if creation.validate_only {
+            let response = creation_response(&creation, &[]);
+            return self.reply(response, fx);
+        }
+        let with_configs = creation.topics.iter();
+        let ops: Vec<Op> = with_configs
+            .map(|topic| {
+                let path = znodes::config("topics", &topic.name);
+                Op::set(&path, znodes::encode_configs(&topic.configs), ANY_VERSION)
+            })
+            .collect();
+        self.ask(ops, Then::ConfigsSet(Box::new(creation)), fx);
+    }
+
+    fn plan_topic(&mut self, topic: &CreatableTopic, seats: &[Seat]) -> Result<NewTopic, (ErrorCode, &'static str)> {
+        let name = &*topic.name;
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name == "." || name == ".." || name.len() > 249 || !name.chars().all(is_legal) {
+            return Err((
+                ErrorCode::INVALID_TOPIC_EXCEPTION,
+                "a topic's name has 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'",
+            ));
+        }
+        if self.context.topics.contains_key(&topic.name) {
+            return Err((ErrorCode::TOPIC_ALREADY_EXISTS, "the topic exists"));
+        }
+        let mut configs = Configs::new();
+        for config in &topic.configs {
+            let Some(value) = &config.value else {
+                return Err((ErrorCode::INVALID_REQUEST, "a setting has no value"));
+            };
+            if !is_valid_setting("topics", &config.name, value) {
+                return Err((ErrorCode::INVALID_CONFIG, "a setting's value cannot be read"));
+            }
+            configs.insert(config.name.clone(), value.clone());
+        }
+        let replicas = if topic.assignments.is_empty() { self.placed(topic, seats)? } else { assigned(topic, seats)? };
+        let partitions = (0..).zip(replicas.into_iter().map(Assignment::of)).collect();
+        Ok(NewTopic { name: topic.name.clone(), info: TopicInfo { id: self.draw_topic_id(), partitions }, configs })
+    }
+
+    fn placed(
+        &mut self,
+        topic: &CreatableTopic,
+        seats: &[Seat],
+    ) -> Result<Vec<Vec<BrokerId>>, (ErrorCode, &'static str)> {
+        let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
+        let partitions = or_default(topic.num_partitions, self.settings.num_partitions);
+        let replication = or_default(topic.replication_factor.into(), self.settings.default_replication_factor);
+        if partitions < 1 {
+            return Err((ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"));
+        }
+        if replication < 1 {
+            return Err((ErrorCode::INVALID_REPLICATION_FACTOR, "a partition has at least one replica"));
+        }
+        let mut seats = seats.to_vec();
+        seats.sort_by_key(|seat| seat.id);
+        let start = Start::drawn(seats.len() as u64, &mut self.rng);
+        place::place(&seats, partitions as u32, replication as u32, start).map_err(|refused| match refused {
+            Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),
+            Refused::TooFewBrokers { .. } => (ErrorCode::INVALID_REPLICATION_FACTOR, "more replicas than live brokers"),
+            Refused::RacksMissing => (ErrorCode::INVALID_REQUEST, "some brokers have a rack and some have none"),
+        })
+    }
+
+    /// A random UUID; those that Kafka reserves (0 and 1), and those that print with a dash in front, are drawn again.
+    fn draw_topic_id(&mut self) -> TopicId {
+        loop {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.rng.next().to_be_bytes());
+            id[8..].copy_from_slice(&self.rng.next().to_be_bytes());
+            id[6] = id[6] & 0x0f | 0x40;
+            id[8] = id[8] & 0x3f | 0x80;
+            let id = TopicId(id);
+            if !id.to_string().starts_with('-') {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn on_configs_set(&mut self, creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
+        let mut ops = Vec::new();
+        for (topic, answer) in creation.topics.iter().zip(answers) {
+            if answer == Err(KeeperError::NONODE) {
+                let (path, data) = (znodes::config("topics", &topic.name), znodes::encode_configs(&topic.configs));
+                ops.push(Op::create(&path, Some(data), CreateMode::Persistent));
+            }
+        }
+        for topic in &creation.topics {
+            let data = topic.info.encode();
+            ops.push(Op::create(&znodes::topic(&topic.name), Some(data), CreateMode::Persistent));
+        }
+        self.ask(ops, Then::TopicsMade(Box::new(creation)), fx);
+    }
+
+    pub(super) fn on_topics_made(&mut self, now: Now, creation: Creation, mut answers: Vec<Answer>, fx: Fx<'_>) {
+        let made = answers.split_off(answers.len() - creation.topics.len());
+        let mut created = Vec::new();
+        for (topic, answer) in creation.topics.iter().zip(&made) {
+            if answer.is_ok() {
+                let partitions = topic.info.partitions.len() as u32;
+                fx.note(ControllerNote::TopicCreated { topic: topic.name.clone(), partitions });
+                created.push(topic.name.clone());
+            }
+        }
+        let response = creation_response(&creation, &made);
+        let waits = self.office.active.is_some();
+        self.park(now, if waits { creation.timeout_ms } else { 0 }, created, response, fx);
+    }
+
+    /// Answers at once without a timeout, or when the topics have leaders (or are gone).
+    fn park(&mut self, now: Now, timeout_ms: i32, topics: Vec<Arc<str>>, response: Response<LogRange>, fx: Fx<'_>) {
+        if timeout_ms <= 0 || topics.is_empty() {
+            return self.reply(response, fx);
+        }
+        if let Some((from, _, _)) = self.answering.take() {
+            let deadline = now.at + Span::millis(timeout_ms as u64);
+            self.parked.push(Parked { from, deadline, topics, response });
+        }
+    }
+
+    /// Sends the replies that waited long enough, or for what has happened.
+    pub(super) fn settle_parked(&mut self, now: Now, fx: Fx<'_>) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let context = &self.context;
+        let has_leaders = |topic: &Arc<str>| {
+            context.topics.contains_key(topic) && context.of_topic(topic).all(|(_, part)| part.leader().is_some())
+        };
+        for mut parked in core::mem::take(&mut self.parked) {
+            let for_deletion = matches!(parked.response, Response::DeleteTopics(_));
+            let is_done = parked
+                .topics
+                .iter()
+                .all(|topic| if for_deletion { !context.topics.contains_key(topic) } else { has_leaders(topic) });
+            if !is_done && now.at < parked.deadline {
+                self.parked.push(parked);
+                continue;
+            }
+            if !is_done {
+                time_out(&mut parked.response);
+            }
+            fx.emit(Effect::Reply { to: parked.from, response: parked.response });
+        }
+        match self.parked.iter().map(|parked| parked.deadline).min() {
+            Some(at) => self.deadlines.set(Timer::Parked, at),
+            None => self.deadlines.clear(&Timer::Parked),
+        }
+    }
+
+    pub(super) fn delete_topics(&mut self, version: i16, request: &DeleteTopicsRequest, fx: Fx<'_>) {
+        let wanted: Vec<(Option<Arc<str>>, TopicId)> = if version >= 6 {
+            request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id)).collect()
+        } else {
+            request.names.iter().map(|name| (Some(name.clone()), TopicId::NONE)).collect()
+        };
+        let mut topics = Vec::new();
+        let mut ops = Vec::new();
+        for (name, id) in wanted {
+            let by_id = name.is_none();
+            let known = name.clone().or_else(|| self.context.topic_named(id).cloned());
+            let known = known.filter(|name| self.context.topics.contains_key(name));
+            let error = match known {
+                _ if !self.settings.delete_topic_enable => ErrorCode::TOPIC_DELETION_DISABLED,
+                None if by_id => ErrorCode::UNKNOWN_TOPIC_ID,
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Some(_) => ErrorCode::NONE,
+            };
+            let topic_id = known.as_ref().and_then(|name| self.context.topics.get(name)).copied().unwrap_or(id);
+            if error.is_none()
+                && let Some(name) = &known
+            {
+                ops.push(Op::create(&znodes::delete_topic(name), None, CreateMode::Persistent));
+            }
+            topics.push(DeletedTopic { name: known.or(name), topic_id, error, ..Default::default() });
+        }
+        let deletion = Deletion { timeout_ms: request.timeout_ms, topics };
+        self.ask(ops, Then::DeletionsAsked(Box::new(deletion)), fx);
+    }
+
+    pub(super) fn on_deletions_asked(&mut self, now: Now, deletion: Deletion, answers: Vec<Answer>, fx: Fx<'_>) {
+        let Deletion { timeout_ms, mut topics } = deletion;
+        let mut asked = Vec::new();
+        for (topic, answer) in topics.iter_mut().filter(|topic| topic.error.is_none()).zip(answers) {
+            match answer {
+                // A wish that is there already is waited for just the same.
+                Ok(_) | Err(KeeperError::NODEEXISTS) => asked.extend(topic.name.clone()),
+                Err(_) => topic.error = ErrorCode::UNKNOWN_SERVER_ERROR,
+            }
+        }
+        let response = DeleteTopicsResponse { topics, ..Default::default() };
+        self.park(now, timeout_ms, asked, response.into(), fx);
+    }
+
+    pub(super) fn alter_configs(&mut self, request: &IncrementalAlterConfigsRequest, fx: Fx<'_>) {
+        let resources = request.resources.iter().map(|resource| {
+            let kind = match resource.resource_type {
+                2 => "topics",
+                4 => "brokers",
+                _ => "",
+            };
+            let is_default = kind == "brokers" && resource.resource_name.is_empty();
+            Altered {
+                kind,
+                node: if is_default { "<default>".to_owned() } else { resource.resource_name.clone() },
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                changes: resource.configs.clone(),
+                error: if kind.is_empty() { ErrorCode::INVALID_REQUEST } else { ErrorCode::NONE },
+            }
+        });
+        let alteration = Alteration { validate_only: request.validate_only, resources: resources.collect() };
+        let mut ops = vec![Op::exists(znodes::CONTROLLER, false)];
+        for resource in alteration.resources.iter().filter(|resource| resource.error.is_none()) {
+            ops.push(Op::get(&znodes::config(resource.kind, &resource.node), false));
+            let is_topic = resource.kind == "topics";
+            let path = if is_topic { znodes::topic(&resource.node) } else { znodes::BROKER_IDS.to_owned() };
+            ops.push(Op::exists(&path, false));
+        }
+        self.ask(ops, Then::ConfigsRead(Box::new(alteration)), fx);
+    }
+
+    /// Writes the new settings whole, as long as the controller is the one that was read, and tells who they are for.
+    pub(super) fn on_configs_read(&mut self, mut alteration: Alteration, answers: Vec<Answer>, fx: Fx<'_>) {
+        let mut answers = answers.into_iter();
+        let controller = answers.next().and_then(Result::ok).and_then(|done| done.stat().map(|stat| stat.version));
+        let mut ops = Vec::new();
+        for resource in alteration.resources.iter_mut().filter(|resource| resource.error.is_none()) {
+            let (Some(node), Some(owner)) = (answers.next(), answers.next()) else { break };
+            if owner.is_err() {
+                resource.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                continue;
+            }
+            let is_new = node.is_err();
+            let old = data(node).and_then(|data| znodes::decode_configs(&data)).unwrap_or_default();
+            let Some(configs) = changed(old, resource.kind, &resource.changes) else {
+                resource.error = ErrorCode::INVALID_CONFIG;
+                continue;
+            };
+            if alteration.validate_only {
+                continue;
+            }
+            let (path, data) = (znodes::config(resource.kind, &resource.node), znodes::encode_configs(&configs));
+            let write = if is_new {
+                Op::create(&path, Some(data), CreateMode::Persistent)
+            } else {
+                Op::set(&path, data, ANY_VERSION)
+            };
+            ops.push(match controller {
+                Some(version) => Op::Multi(vec![Op::check(znodes::CONTROLLER, version), write]),
+                None => write,
+            });
+            let change = znodes::encode_config_change(resource.kind, &resource.node);
+            let path = format!("{}/config_change_", znodes::CONFIG_CHANGES);
+            ops.push(Op::create(&path, Some(change), CreateMode::PersistentSequential));
+        }
+        self.ask(ops, Then::ConfigsWritten(Box::new(alteration)), fx);
+    }
+
+    pub(super) fn on_configs_written(&mut self, mut alteration: Alteration, answers: Vec<Answer>, fx: Fx<'_>) {
+        let mut writes = answers.into_iter().step_by(2);
+        for resource in alteration.resources.iter_mut().filter(|resource| resource.error.is_none()) {
+            if !alteration.validate_only && !writes.next().map(written).is_some_and(|answer| answer.is_ok()) {
+                resource.error = ErrorCode::UNKNOWN_SERVER_ERROR;
+            }
+        }
+        let responses = alteration.resources.into_iter().map(|resource| AlterConfigsResult {
+            error: resource.error,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            ..Default::default()
+        });
+        let responses = responses.collect();
+        self.reply(IncrementalAlterConfigsResponse { responses, ..Default::default() }.into(), fx);
+    }
+}
+
+/// Settings after these changes; `None` if one of them cannot be made.
+fn changed(mut configs: Configs, kind: &str, changes: &[AlterableConfig]) -> Option<Configs> {
+    for change in changes {
+        let value = change.value.clone();
+        let list =
+            || configs.get(&change.name).map(|old| old.split(',').map(str::to_owned).collect()).unwrap_or_default();
+        let new = match change.operation {
+            0 => Some(value?),
+            1 => None,
+            2 => {
+                let mut list: Vec<String> = list();
+                list.extend(
+                    value?.split(',').map(str::to_owned).filter(|item| !list.contains(item)).collect::<Vec<_>>(),
+                );
+                Some(list.join(","))
+            }
+            3 => {
+                let value = value?;
+                let list: Vec<String> = list();
+                let kept: Vec<String> =
+                    list.into_iter().filter(|item| !value.split(',').any(|gone| gone == item)).collect();
+                Some(kept.join(","))
+            }
+            _ => return None,
+        };
+        match new {
+            Some(value) if !is_valid_setting(kind, &change.name, &value) => return None,
+            Some(value) => configs.insert(change.name.clone(), value),
+            None => configs.remove(&change.name),
+        };
+    }
+    Some(configs)
+}
+
+/// Whether a setting that we know can be read; one we do not know is stored as it is.
+fn is_valid_setting(kind: &str, name: &str, value: &str) -> bool {
+    match kind {
+        "topics" => !TopicSettings::NAMES.contains(&name) || TopicSettings::default().set(name, value).is_ok(),
+        _ => !Settings::NAMES.contains(&name) || Settings::default().set(name, value).is_ok(),
+    }
+}
+
+/// The replicas a request names itself: partitions 0 and up, each of distinct known brokers, all equally many.
+fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>, (ErrorCode, &'static str)> {
+    let invalid = |why| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        return Err((ErrorCode::INVALID_REQUEST, "with an assignment, partitions and replication factor are -1"));
+    }
+    let by_number: BTreeMap<i32, &Vec<BrokerId>> =
+        topic.assignments.iter().map(|assignment| (assignment.partition, &assignment.brokers)).collect();
+    let is_dense = by_number.keys().copied().eq(0..topic.assignments.len() as i32);
+    if !is_dense {
+        return invalid("partitions are numbered from 0 without a gap");
+    }
+    let length = topic.assignments[0].brokers.len();
+    for replicas in by_number.values() {
+        let distinct: BTreeSet<&BrokerId> = replicas.iter().collect();
+        if replicas.is_empty() || replicas.len() != length || distinct.len() != length {
+            return invalid("all partitions have equally many, distinct replicas");
+        }
+        if !replicas.iter().all(|id| seats.iter().any(|seat| seat.id == *id)) {
+            return invalid("a replica's broker is not live");
+        }
+    }
+    Ok(by_number.into_values().cloned().collect())
+}
+
+fn creation_response(creation: &Creation, made: &[Answer]) -> Response<LogRange> {
+    let mut topics = creation.refused.clone();
+    for (at, topic) in creation.topics.iter().enumerate() {
+        let error = match made.get(at) {
+            None | Some(Ok(_)) => ErrorCode::NONE,
+            Some(Err(KeeperError::NODEEXISTS)) => ErrorCode::TOPIC_ALREADY_EXISTS,
+            Some(Err(_)) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        };
+        let replication = topic.info.partitions.values().next().map_or(-1, |of| of.replicas.len() as i16);
+        topics.push(CreatedTopic {
+            name: topic.name.clone(),
+            topic_id: if error.is_none() && !creation.validate_only { topic.info.id } else { TopicId::NONE },
+            error,
+            num_partitions: topic.info.partitions.len() as i32,
+            replication_factor: replication,
+            configs: Some(Vec::new()),
+            ..Default::default()
+        });
+    }
+    CreateTopicsResponse { topics, ..Default::default() }.into()
+}
+
+/// The wait is over without what was waited for.
+fn time_out(response: &mut Response<LogRange>) {
+    match response {
+        Response::CreateTopics(response) => {
+            for topic in response.topics.iter_mut().filter(|topic| topic.error.is_none()) {
+                topic.error = ErrorCode::REQUEST_TIMED_OUT;
+            }
+        }
+        Response::DeleteTopics(response) => {
+            for topic in response.topics.iter_mut().filter(|topic| topic.error.is_none()) {
+                topic.error = ErrorCode::REQUEST_TIMED_OUT;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,170 @@
+//! AlterPartition: what a leader may make of its ISR (protocol.md C.4).
+
+use super::context::Led;
+use super::*;
+use crate::api::kafka::{
+    AlterPartitionData, AlterPartitionDataResponse, AlterPartitionRequest, AlterPartitionResponse,
+    AlterPartitionTopicResponse,
+};
+use crate::broker::znodes::PartitionState;
+use crate::id::{PartitionEpoch, TopicId};
+
+/// One AlterPartition whose new ISRs are being written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Alter {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Row {
+    topic: Arc<str>,
+    id: TopicId,
+    partition: i32,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Outcome {
+    Refused(ErrorCode),
+    /// As it is already: an answer that was lost, asked for again.
+    Same(Led),
+    Writing(PartitionState),
+}
+
+impl Controller {
+    pub(super) fn alter_partition(&mut self, version: i16, request: &AlterPartitionRequest, fx: Fx<'_>) {
+        let known = self.context.brokers.get(&request.broker_id).map(|broker| broker.epoch);
+        if known != Some(request.broker_epoch) {
+            let response = AlterPartitionResponse { error: ErrorCode::STALE_BROKER_EPOCH, ..Default::default() };
+            return self.reply(response.into(), fx);
+        }
+        let mut rows = Vec::new();
+        let mut ops = Vec::new();
+        for topic in &request.topics {
+            let name =
+                if version > 1 { self.context.topic_named(topic.topic_id).cloned() } else { Some(topic.name.clone()) };
+            for wish in &topic.partitions {
+                let outcome = match &name {
+                    None => Outcome::Refused(ErrorCode::UNKNOWN_TOPIC_ID),
+                    Some(name) => {
+                        let tp = TopicPartition { topic: name.clone(), partition: wish.partition };
+                        self.judge(&tp, version, request.broker_id, wish, &mut ops, fx)
+                    }
+                };
+                let topic_name = name.clone().unwrap_or_default();
+                rows.push(Row { topic: topic_name, id: topic.topic_id, partition: wish.partition, outcome });
+            }
+        }
+        self.ask(ops, Then::IsrWritten(Box::new(Alter { rows })), fx);
+    }
+
+    /// The checks, in their order; a wish that passes them adds its write to `ops`.
+    fn judge(
+        &self,
+        tp: &TopicPartition,
+        version: i16,
+        leader: BrokerId,
+        wish: &AlterPartitionData,
+        ops: &mut Vec<Op>,
+        fx: Fx<'_>,
+    ) -> Outcome {
+        let Some(led) = self.context.partitions.get(tp).and_then(|partition| partition.led.as_ref()) else {
+            return Outcome::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        let mut refuse = |code, why| {
+            fx.note(ControllerNote::IsrRefused { partition: tp.clone(), why });
+            Outcome::Refused(code)
+        };
+        // The sender knows more than we do: we are no longer the controller (KAFKA-14154).
+        if wish.leader_epoch > led.state.leader_epoch || wish.partition_epoch > led.epoch {
+            return refuse(ErrorCode::NOT_CONTROLLER, "its leader knows a newer epoch");
+        }
+        if wish.leader_epoch < led.state.leader_epoch {
+            return refuse(ErrorCode::FENCED_LEADER_EPOCH, "its leader epoch is over");
+        }
+        let isr: Vec<BrokerId> = if version >= 3 {
+            wish.new_isr_with_epochs.iter().map(|member| member.broker).collect()
+        } else {
+            wish.new_isr.clone()
+        };
+        let recovering = wish.leader_recovery_state == 1;
+        let now = &led.state;
+        if now.leader == Some(leader) && now.recovering == recovering && now.isr == isr {
+            return Outcome::Same(led.clone());
+        }
+        if wish.partition_epoch < led.epoch {
+            return refuse(ErrorCode::INVALID_UPDATE_VERSION, "its partition epoch is over");
+        }
+        if (recovering && isr.len() > 1) || (recovering && !now.recovering) {
+            return refuse(ErrorCode::INVALID_REQUEST, "a recovering leader is alone in its ISR");
+        }
+        if !isr.iter().all(|id| self.context.is_live(*id)) {
+            let code = if version <= 1 { ErrorCode::OPERATION_NOT_ATTEMPTED } else { ErrorCode::INELIGIBLE_REPLICA };
+            return refuse(code, "a member is not live or is shutting down");
+        }
+        let new =
+            PartitionState { controller_epoch: self.epoch(), isr, recovering, leader: Some(leader), ..now.clone() };
+        ops.push(self.fenced(Op::set(&znodes::partition_state(tp), new.encode(), led.epoch.0)));
+        Outcome::Writing(new)
+    }
+
+    pub(super) fn on_isr_written(&mut self, alter: Alter, answers: Vec<Answer>, fx: Fx<'_>) {
+        let mut answers = answers.into_iter();
+        let mut response = AlterPartitionResponse::default();
+        let mut changed = Vec::new();
+        for Row { topic, id, partition, outcome } in alter.rows {
+            let tp = TopicPartition { topic: topic.clone(), partition };
+            let result = match outcome {
+                Outcome::Refused(code) => Err(code),
+                Outcome::Same(led) => Ok(led),
+                Outcome::Writing(state) => match answers.next().map(written) {
+                    Some(Ok(done)) => {
+                        let epoch = PartitionEpoch(done.stat().map_or(0, |stat| stat.version));
+                        let led = Led { state, epoch };
+                        if let Some(partition) = self.context.partitions.get_mut(&tp) {
+                            partition.led = Some(led.clone());
+                        }
+                        fx.note(ControllerNote::IsrChanged { partition: tp.clone(), isr: led.state.isr.clone() });
+                        changed.push(tp);
+                        Ok(led)
+                    }
+                    Some(Err(KeeperError::BADVERSION)) => Err(ErrorCode::INVALID_UPDATE_VERSION),
+                    Some(Err(_)) | None => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+                },
+            };
+            let row = data_response(partition, result);
+            match response.topics.last_mut() {
+                Some(last) if last.name == topic && last.topic_id == id => last.partitions.push(row),
+                _ => response.topics.push(AlterPartitionTopicResponse {
+                    name: topic,
+                    topic_id: id,
+                    partitions: vec![row],
+                    ..Default::default()
+                }),
+            }
+        }
+        self.reply(response.into(), fx);
+        if changed.is_empty() {
+            return;
+        }
+        let mut steps = vec![Step::UpdateMetadata { to: self.context.broker_ids(), of: changed.clone() }];
+        steps.extend(changed.into_iter().map(Step::CheckReassign));
+        self.next(steps);
+    }
+}
+
+fn data_response(partition: i32, result: Result<Led, ErrorCode>) -> AlterPartitionDataResponse {
+    match result {
+        Err(error) => AlterPartitionDataResponse { partition, error, ..Default::default() },
+        Ok(Led { state, epoch }) => AlterPartitionDataResponse {
+            partition,
+            error: ErrorCode::NONE,
+            leader: state.leader.unwrap_or(plan::NO_LEADER),
+            leader_epoch: state.leader_epoch,
+            isr: state.isr,
+            leader_recovery_state: i8::from(state.recovering),
+            partition_epoch: epoch,
+            ..Default::default()
+        },
+    }
+}
