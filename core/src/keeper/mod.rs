@@ -13,8 +13,8 @@
 //! The keeper never meets bytes of client frames, files or sockets. Whoever hosts it refuses frames longer than
 //! `jute.maxbuffer`.
 
-pub mod client;
 mod apply;
+pub mod client;
 mod clients;
 mod lead;
 mod learn;
