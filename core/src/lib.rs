@@ -22,13 +22,14 @@ pub mod api;
 pub mod note;
 pub mod view;
 pub mod machine;
+pub mod node;
 
 // Machines.
 pub mod zab;
 pub mod keeper;
 pub mod broker;
 pub mod client;
-pub mod node;
+pub mod nodes;
 
 // Bytes.
 pub mod wire;

@@ -1,5 +1,6 @@
-//! A node of any kind, as every host speaks to it: the inputs it takes and the effects it asks for.
+//! What every host speaks with a node, whatever the node is: the inputs it takes and the effects it asks for.
 
+use crate::api::command::Command;
 use crate::api::peer::{Channel, PeerMessage};
 use crate::api::storage::{Lane, Load, Loaded, StoreOp};
 use crate::api::{kafka, keeper};
@@ -111,6 +112,8 @@ pub enum Input {
         what: Loaded,
     },
 
+    /// A person asks a simulated client to do something.
+    Command(Command),
     /// The operator asks the node to stop in order; it emits `Effect::Stopped` when it has.
     Shutdown,
 }

@@ -1,1 +1,5 @@
-//! Shared harness of the tests.
+//! The shared harness of the tests and of `cargo sim`.
+
+pub mod arguments;
+pub mod bench;
+pub mod explore;

@@ -353,6 +353,7 @@ impl Machine for Keeper {
             node::Input::Opened { .. }
             | node::Input::Answer { .. }
             | node::Input::Hung { .. }
+            | node::Input::Command(_)
             | node::Input::Synced { lane: Lane::Log(_) | Lane::Checkpoint, .. } => {}
         }
         self.drain(out);

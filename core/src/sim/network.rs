@@ -82,6 +82,14 @@ pub struct Pipe {
     waiting: Option<(Label, Bytes)>,
 }
 
+impl Pipe {
+    /// When the last message handed to this pipe arrives.
+    pub fn last_due(&self) -> Instant {
+        self.last_due
+    }
+}
+
+/// A stream between two nodes: a channel of the mesh, or a client's connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stream {
     pub near: NodeId,
@@ -92,6 +100,8 @@ pub struct Stream {
     pub pipes: [Pipe; 2],
     /// A doomed stream breaks by itself at this time (dead-peer detection).
     pub breaks_at: Option<Instant>,
+    /// Which ends have let go of it and need not be told.
+    pub gone: [bool; 2],
 }
 
 impl Stream {
@@ -226,8 +236,15 @@ impl Network {
     pub fn open(&mut self, near: NodeId, far: NodeId, carries: Carries) -> StreamId {
         self.next_stream += 1;
         let id = StreamId(self.next_stream);
-        let stream =
-            Stream { near, far, carries, open: false, pipes: [Pipe::default(), Pipe::default()], breaks_at: None };
+        let stream = Stream {
+            near,
+            far,
+            carries,
+            open: false,
+            pipes: [Pipe::default(), Pipe::default()],
+            breaks_at: None,
+            gone: [false; 2],
+        };
         self.streams.insert(id, stream);
         id
     }

@@ -254,6 +254,3 @@ impl Role {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

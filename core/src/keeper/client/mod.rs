@@ -176,6 +176,11 @@ impl<T: Clone> SessionClient<T> {
         (self.session.0 != 0).then_some(self.session)
     }
 
+    /// The newest zxid that an ordinary reply carried; right after a reply it is that reply's.
+    pub fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
     pub fn is_connected(&self) -> bool {
         matches!(self.link, Link::Open { .. })
     }

@@ -1,19 +1,8 @@
 //! What can be done to a world, by a person, a scenario's text or the swarm.
 
-use crate::id::{NodeId, TopicPartition};
+pub use crate::api::command::{Command, TopicSpec};
+use crate::id::NodeId;
 use crate::time::Span;
-use std::sync::Arc;
-
-/// A topic to create when the cluster is up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TopicSpec {
-    pub name: Arc<str>,
-    pub partitions: u32,
-    pub replicas: u32,
-    pub min_isr: u32,
-    /// `unclean.leader.election.enable`.
-    pub unclean: bool,
-}
 
 /// One thing done at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -110,30 +99,4 @@ pub enum Action {
         client: NodeId,
         command: Command,
     },
-}
-
-/// What a client in the world can be asked to do, beside what it does by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    CreateTopic(TopicSpec),
-    DeleteTopic(Arc<str>),
-    Reassign {
-        partition: TopicPartition,
-        replicas: Vec<i32>,
-    },
-    ElectPreferred(TopicPartition),
-    ElectUnclean(TopicPartition),
-    SetTopicConfig {
-        topic: Arc<str>,
-        key: String,
-        value: String,
-    },
-    /// A producer sends one batch of so many records.
-    Produce {
-        partition: TopicPartition,
-        records: u32,
-    },
-    /// A producer or ZooKeeper client stops, or goes on, doing things by itself.
-    Still,
-    Busy,
 }

@@ -359,14 +359,6 @@ impl fmt::Display for Scenario {
     }
 }
 
-impl fmt::Display for TopicSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TopicSpec { name, partitions, replicas, min_isr, unclean } = self;
-        write!(f, "{name} partitions {partitions} replicas {replicas} min-isr {min_isr}")?;
-        if *unclean { f.write_str(" unclean") } else { Ok(()) }
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -396,25 +388,6 @@ impl fmt::Display for Action {
             Action::DelayReply { server, client, by } => write!(f, "delay-reply {server} {client} {}", span_text(*by)),
             Action::FailReply { server, client, error } => write!(f, "fail-reply {server} {client} {error}"),
             Action::Ask { client, command } => write!(f, "ask {client} {command}"),
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Command::CreateTopic(topic) => write!(f, "create-topic {topic}"),
-            Command::DeleteTopic(topic) => write!(f, "delete-topic {topic}"),
-            Command::Reassign { partition, replicas } => {
-                let list: Vec<String> = replicas.iter().map(i32::to_string).collect();
-                write!(f, "reassign {partition} {}", list.join(","))
-            }
-            Command::ElectPreferred(partition) => write!(f, "elect-preferred {partition}"),
-            Command::ElectUnclean(partition) => write!(f, "elect-unclean {partition}"),
-            Command::SetTopicConfig { topic, key, value } => write!(f, "configure {topic} {key}={value}"),
-            Command::Produce { partition, records } => write!(f, "produce {partition} {records}"),
-            Command::Still => f.write_str("still"),
-            Command::Busy => f.write_str("busy"),
         }
     }
 }

@@ -36,10 +36,12 @@ impl<D: Disk> Store<D> {
         image.current_epoch = self.epoch_file("version-2/currentEpoch")?.unwrap_or(newest);
         image.accepted_epoch = self.epoch_file("version-2/acceptedEpoch")?.unwrap_or(newest.max(image.current_epoch));
         let refuse = |name: &str, why| Err(Refused { file: name.into(), at: None, why });
-        if newest > image.current_epoch {
+        // A last transaction newer than currentEpoch is what a crash between the two leaves behind (Z13): the peer
+        // knows why it may go on, as long as acceptedEpoch covers the transaction.
+        if newest > image.accepted_epoch {
             let why =
-                format!("current epoch {} is older than that of the last transaction, {newest}", image.current_epoch);
-            return refuse("version-2/currentEpoch", why);
+                format!("accepted epoch {} is older than that of the last transaction, {newest}", image.accepted_epoch);
+            return refuse("version-2/acceptedEpoch", why);
         }
         if image.accepted_epoch < image.current_epoch {
             let (accepted, current) = (image.accepted_epoch, image.current_epoch);

@@ -1,0 +1,133 @@
+//! One node in the world: its machine, its store on a simulated disk, its clocks, and what its kernel would keep.
+//!
+//! Knows nothing of other nodes.
+
+use super::clock::Clock;
+use super::disk::SimDisk;
+use super::network::StreamId;
+use crate::api::storage::{Lane, Loaded};
+use crate::id::{ConnId, DialId, NodeId};
+use crate::machine::Ticket;
+use crate::node::Input;
+use crate::nodes::Node;
+use crate::store::Store;
+use crate::time::{Instant, Span};
+use crate::wire::kafka::ClientCodec as KafkaCodec;
+use crate::wire::keeper::{ClientCodec as KeeperCodec, ServerCodec as KeeperServerCodec};
+use crate::wire::link::LinkCodec;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A process or the machine it would run on.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub id: NodeId,
+    pub clock: Clock,
+    /// Counts the node's starts; inputs of an earlier boot are dropped.
+    pub boot: u32,
+    pub machine: Option<Box<Node>>,
+    /// Why it is down, for people; and since when.
+    pub down: Option<Down>,
+    pub paused: Option<Instant>,
+    /// What arrived from within the machine (disk, timers) while the process was paused.
+    pub backlog: VecDeque<Input>,
+
+    pub store: Store<SimDisk>,
+    pub loads: BTreeMap<(Lane, Ticket), Loaded>,
+    /// Added to every sync and load.
+    pub slow_disk: Span,
+    pub lying_disk: bool,
+
+    pub conns: BTreeMap<ConnId, Conn>,
+    pub next_conn: u64,
+    pub dials: BTreeMap<DialId, Dial>,
+    pub links: BTreeMap<NodeId, LinkCodec>,
+
+    /// When the world will look whether the node wants to be woken.
+    pub look_at: Option<Instant>,
+
+    // What a tester asked for.
+    pub lose_reply_to: BTreeSet<NodeId>,
+    pub fail_reply_to: BTreeMap<NodeId, i16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Down {
+    pub since: Instant,
+    pub why: String,
+}
+
+/// A connection the node made.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    pub stream: StreamId,
+    pub to: NodeId,
+    pub codec: DialCodec,
+}
+
+/// A connection somebody made to the node.
+#[derive(Clone, Debug)]
+pub struct Conn {
+    pub stream: StreamId,
+    pub codec: ServerCodec,
+}
+
+/// What a server's end of a connection must remember to read the requests.
+#[derive(Clone, Debug)]
+pub enum ServerCodec {
+    Kafka,
+    Keeper(KeeperServerCodec),
+}
+
+/// What a client's end of a connection must remember to read the answers.
+#[derive(Clone, Debug)]
+pub enum DialCodec {
+    Kafka(KafkaCodec),
+    Keeper(KeeperCodec),
+}
+
+impl Host {
+    pub fn new(id: NodeId, clock: Clock) -> Host {
+        Host {
+            id,
+            clock,
+            boot: 0,
+            machine: None,
+            down: None,
+            paused: None,
+            backlog: VecDeque::new(),
+            store: Store::new(SimDisk::new()),
+            loads: BTreeMap::new(),
+            slow_disk: Span::ZERO,
+            lying_disk: false,
+            conns: BTreeMap::new(),
+            next_conn: 0,
+            dials: BTreeMap::new(),
+            links: BTreeMap::new(),
+            look_at: None,
+            lose_reply_to: BTreeSet::new(),
+            fail_reply_to: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.machine.is_some() && self.paused.is_none()
+    }
+
+    /// Forgets everything that lived in the process.
+    pub fn forget_process(&mut self) {
+        self.machine = None;
+        self.paused = None;
+        self.backlog.clear();
+        self.loads.clear();
+        self.conns.clear();
+        self.dials.clear();
+        self.links.clear();
+        self.look_at = None;
+        self.lose_reply_to.clear();
+        self.fail_reply_to.clear();
+    }
+}

@@ -1,0 +1,78 @@
+//! Runs a scenario from beginning to end and says how it ended.
+
+use super::scenario::Scenario;
+use super::swarm;
+use super::trace::Keep;
+use super::world::World;
+use crate::check::{AllowedLoss, Counts, Violation};
+use crate::time::{Instant, Span};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Clean,
+    /// An invariant was broken.
+    Violated(Violation),
+    /// After everything healed, something did not come back in time.
+    Stuck(Violation),
+}
+
+/// A run's end, in figures.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub entries: u64,
+    /// Simulated.
+    pub length: Span,
+    pub digest: u64,
+    pub counts: Counts,
+    pub allowed: Vec<AllowedLoss>,
+}
+
+impl Outcome {
+    /// The name of the invariant that was broken, if one was.
+    pub fn broken(&self) -> Option<&'static str> {
+        match &self.verdict {
+            Verdict::Clean => None,
+            Verdict::Violated(violation) | Verdict::Stuck(violation) => Some(violation.invariant),
+        }
+    }
+}
+
+/// Runs a scenario to its end. If everything in it is healed and up for long enough at the end, liveness is checked too.
+pub fn run(scenario: &Scenario, keep: Keep) -> (Outcome, World) {
+    let mut world = World::new(scenario);
+    world.trace.keep = keep;
+    world.run_until(Instant::ZERO + scenario.length);
+    let outcome = conclude(&mut world);
+    (outcome, world)
+}
+
+/// The verdict on a world that has run to its end.
+pub fn conclude(world: &mut World) -> Outcome {
+    let length = world.now().since(Instant::ZERO);
+    let verdict = match world.checks.fired() {
+        Some(violation) => Verdict::Violated(violation.clone()),
+        None if is_at_rest(world) => match world.check_at_rest() {
+            Some(violation) if violation.invariant.starts_with("LIVE") => Verdict::Stuck(violation),
+            Some(violation) => Verdict::Violated(violation),
+            None => Verdict::Clean,
+        },
+        None => Verdict::Clean,
+    };
+    Outcome {
+        verdict,
+        entries: world.entries(),
+        length,
+        digest: world.digest(),
+        counts: world.counts.clone(),
+        allowed: world.checks.allowed().to_vec(),
+    }
+}
+
+/// Nothing was done to the world for so long that it must be whole again.
+fn is_at_rest(world: &World) -> bool {
+    let scenario = world.scenario();
+    let last = world.as_scenario().actions.last().map_or(Instant::ZERO, |timed| timed.at);
+    world.now().since(last) >= swarm::calm(&scenario.settings) && world.is_whole()
+}
