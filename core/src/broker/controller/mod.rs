@@ -48,6 +48,9 @@ mod requests;
 mod states;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 use crate::api::kafka::{self, ErrorCode, Request, Response};
 use crate::broker::config::Settings;
 use crate::broker::znodes;
