@@ -3,7 +3,7 @@
 //! | Fault | Model | Must survive |
 //! |---|---|---|
 //! | process crash | writes that were not flushed vanish; so does what waited behind a barrier of the journal | every flushed byte |
-//! | power loss | of each lane's un-synced writes a prefix stays, its last write cut at a sector; as an option each of them is kept, lost or cut by itself, which leaves holes of zeros | everything synced; recovery cuts the rest |
+//! | power loss | of each lane's un-synced writes a prefix stays, its last write cut at a sector; as an option each append is kept, lost or cut by itself, which leaves holes of zeros | everything synced; recovery cuts the rest |
 //! | bit rot | one bit flips, anywhere | recovery cuts an un-synced tail, or refuses and says where |
 //! | disk replaced | everything is gone | the cluster, as long as enough others have it |
 //! | disk full | `flush` fails | the node stops with a sentence and starts again once there is space |
@@ -17,6 +17,8 @@
 //! redoes what it likes. Clones share all sealed bytes.
 
 mod content;
+#[cfg(test)]
+mod crash_points;
 
 use crate::api::storage::Lane;
 use crate::digest::Digest;
@@ -94,7 +96,8 @@ enum WriteKind {
 pub enum PowerLoss {
     /// A prefix of each lane's writes is on the disk, the last one perhaps in part.
     InOrder,
-    /// Outside the journal each write is kept, lost or cut by itself.
+    /// Outside the journal each append is kept, lost or cut by itself. Names and lengths change in order all the same, as
+    /// on any file system that journals its metadata.
     AnyOrder,
 }
 
@@ -330,9 +333,18 @@ impl SimDisk {
         }
     }
 
-    /// Each write is kept, lost or cut by itself.
+    /// Each append is kept, lost or cut by itself; of what changed names and lengths a prefix is kept.
     fn lose_any(&mut self, lane: &Lane, taken: Vec<(Write, Bytes)>, rng: &mut Rng) {
+        let journaled = taken.iter().filter(|(write, _)| !write.is_append()).count();
+        let mut journaled = rng.below(journaled as u64 + 1);
         for (write, bytes) in taken {
+            if !write.is_append() {
+                if journaled > 0 {
+                    journaled -= 1;
+                    self.redo(lane, write, &bytes);
+                }
+                continue;
+            }
             match rng.below(3) {
                 0 => {}
                 1 => self.redo(lane, write, &bytes),
@@ -347,6 +359,10 @@ impl SimDisk {
 }
 
 impl Write {
+    fn is_append(&self) -> bool {
+        matches!(self.kind, WriteKind::Append { .. })
+    }
+
     fn is_barrier(&self) -> bool {
         matches!(self.kind, WriteKind::Name { barrier: true, .. })
     }

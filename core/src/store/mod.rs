@@ -6,6 +6,7 @@
 //! [`Store::complete_sync`].
 
 mod boot;
+pub mod conformance;
 pub mod disk;
 pub mod journal;
 pub mod segments;
