@@ -1,6 +1,394 @@
-//! The broker: partitions, their replicas, and the cluster as it believes it to be.
+//! The broker: its replicas, its place in the cluster, and the cluster as it believes it to be.
+//!
+//! A [`Machine`] over [`Input`] and [`Effect`]. This file holds what a broker is and routes what comes in:
+//!
+//! | comes in | goes to |
+//! |---|---|
+//! | a client's or broker's request | [`requests`]; the controller's own, to [`controller`] |
+//! | the controller's orders | [`control`] |
+//! | answers of other brokers | [`peers`]: [`fetcher`], [`alter`] |
+//! | what the ensemble says | [`registration`], through the session client |
+//! | the disk | the [`partition`] whose lane it is |
+//!
+//! What this broker says to itself (it may be its own controller) waits in a queue that the next wake empties: a later
+//! input, never recursion. Group coordination is not here yet.
 
-pub mod boot;
+pub mod alter;
 pub mod config;
+pub mod connection;
+pub mod control;
 pub mod controller;
+pub mod fetcher;
+mod link;
+pub mod metadata;
+pub mod partition;
+pub mod peers;
+pub mod registration;
+pub mod requests;
+mod timers;
 pub mod znodes;
+
+use crate::api::kafka;
+use crate::api::peer::{Channel, ChannelKind, PeerMessage};
+use crate::api::storage::{BrokerImage, Lane, Loaded};
+use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, NodeId, ProducerId, SessionId, TopicPartition};
+use crate::keeper::client::{ClientConfig, SessionClient};
+use crate::machine::{Effects, Machine, Ticket};
+use crate::node::{Address, Effect, Input, Reply, RequestBody};
+use crate::note::broker::BrokerNote;
+use crate::record::offset::{LogRange, Offset};
+use crate::rng::Rng;
+use crate::time::{Deadlines, Instant, Now, Wake};
+use alter::AlterPartitions;
+use config::{BrokerConfig, Settings, TopicSettings};
+use connection::{Asker, Connections};
+use controller::Controller;
+use fetcher::Fetcher;
+use metadata::Metadata;
+use partition::log::Log;
+use partition::purgatory::Purgatory;
+use partition::{Context, Partition};
+use registration::{Question, Registration};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Broker {
+    config: BrokerConfig,
+    /// What is in force: the configured ones under `/config/brokers`' overrides.
+    settings: Settings,
+    default_configs: BTreeMap<String, String>,
+    own_configs: BTreeMap<String, String>,
+    topic_configs: BTreeMap<Arc<str>, BTreeMap<String, String>>,
+    rng: Rng,
+
+    // Who it is.
+    /// −1 until it is known.
+    id: BrokerId,
+    /// `meta.properties`, as on the disk.
+    meta: Option<(BrokerId, String)>,
+    registration: Registration,
+    keeper: SessionClient<Question>,
+
+    // The cluster.
+    metadata: Metadata,
+    /// The highest controller epoch heard of: lower ones are fenced.
+    controller_epoch: ControllerEpoch,
+    controller: Option<Controller>,
+    /// The controller's askers, under the numbers it knows them by.
+    askers: BTreeMap<u64, Asker>,
+    last_asker: u64,
+
+    // Its replicas.
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// The last ticket of a lane whose log was deleted: a new log of that name goes on from there.
+    retired: BTreeMap<TopicPartition, Ticket>,
+    purgatory: Purgatory,
+    fetchers: BTreeMap<BrokerId, Fetcher>,
+    alter: AlterPartitions,
+    /// The first LeaderAndIsr of this boot has come: high watermarks are checkpointed from now on (C.5).
+    told_to_lead: bool,
+    /// The checkpoints as last written: high watermarks, recovery points, log starts.
+    checkpointed: Checkpoints,
+
+    // Conversations.
+    connections: Connections,
+    channels: BTreeMap<NodeId, Channel>,
+    /// Brokers that the controller was told can be reached.
+    told_up: BTreeSet<BrokerId>,
+    calls: BTreeMap<i32, Call>,
+    last_correlation: i32,
+    to_myself: VecDeque<ToMyself>,
+    reads: BTreeMap<Ticket, requests::Read>,
+    listings: BTreeMap<u64, requests::Listing>,
+    last_read: Ticket,
+
+    /// Producer ids handed out by the controller and not yet by us: the next, and how many.
+    producer_ids: (ProducerId, i32),
+    wants_producer_id: VecDeque<Asker>,
+
+    deadlines: Deadlines<Timer>,
+    shutdown: Option<Shutdown>,
+    /// When it last did anything: what it says to itself is due at once.
+    now: Instant,
+}
+
+/// One list of offsets for each checkpoint file.
+type Checkpoints = (Vec<(TopicPartition, Offset)>, Vec<(TopicPartition, Offset)>, Vec<(TopicPartition, Offset)>);
+
+/// A request to another broker that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// By the fetcher of that leader.
+    Fetcher(BrokerId),
+    AlterPartition {
+        to: BrokerId,
+    },
+    ControlledShutdown {
+        to: BrokerId,
+    },
+    AllocateProducerIds {
+        to: BrokerId,
+    },
+    /// By the controller in this broker, under its own number.
+    Controller {
+        to: BrokerId,
+        correlation: i32,
+    },
+}
+
+/// A message of this broker to itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum ToMyself {
+    Request { correlation: i32, request: kafka::Request },
+    Response { correlation: i32, response: kafka::Response<LogRange> },
+}
+
+/// What a broker wakes up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    ShrinkIsr,
+    CheckpointHighWatermarks,
+    Retention,
+    Fetcher(BrokerId),
+    /// The answer to a fetcher's request is overdue.
+    FetcherTimeout(BrokerId),
+    AlterPartition,
+    /// Asks for producer ids again.
+    ProducerIds,
+    Registration,
+    Shutdown,
+}
+
+/// An orderly stop under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Shutdown {
+    /// ControlledShutdown requests that may still be sent.
+    attempts: u32,
+}
+
+impl Broker {
+    /// Starts a broker from what its disk holds. It dials the ensemble at once.
+    /// `entropy` is this boot's, a recorded input.
+    pub fn recover(
+        config: BrokerConfig,
+        image: BrokerImage,
+        entropy: u64,
+        now: Now,
+        fx: &mut Effects<Effect>,
+    ) -> Broker {
+        let rng = Rng::at(&[entropy, u64::from(config.number)]).fork("broker");
+        let meta = image.broker.zip(image.cluster);
+        for cut in image.cuts {
+            fx.note(BrokerNote::LogCut { file: cut.file, why: cut.why });
+        }
+        let settings = config.settings.clone();
+        let client = ClientConfig::new(config.keepers.clone(), settings.zookeeper_session_timeout);
+        let mut broker = Broker {
+            id: meta.as_ref().map(|(id, _)| *id).or(config.broker_id).unwrap_or(BrokerId(-1)),
+            meta,
+            registration: Registration::default(),
+            keeper: SessionClient::new(client, rng.fork("session")),
+            default_configs: BTreeMap::new(),
+            own_configs: BTreeMap::new(),
+            topic_configs: BTreeMap::new(),
+            metadata: Metadata::default(),
+            controller_epoch: ControllerEpoch(-1),
+            controller: None,
+            askers: BTreeMap::new(),
+            last_asker: 0,
+            partitions: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            purgatory: Purgatory::default(),
+            fetchers: BTreeMap::new(),
+            alter: AlterPartitions::default(),
+            told_to_lead: false,
+            checkpointed: Checkpoints::default(),
+            connections: Connections::default(),
+            channels: BTreeMap::new(),
+            told_up: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            last_correlation: 0,
+            to_myself: VecDeque::new(),
+            reads: BTreeMap::new(),
+            listings: BTreeMap::new(),
+            last_read: Ticket::default(),
+            producer_ids: (ProducerId::NONE, 0),
+            wants_producer_id: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            shutdown: None,
+            now: now.at,
+            rng,
+            settings,
+            config,
+        };
+        for (name, image) in image.partitions {
+            let settings = TopicSettings::of(&broker.settings, None);
+            let log = Log::recover(name.clone(), image);
+            broker.partitions.insert(name, Partition::new(log, settings));
+        }
+        broker.set_timers(now);
+        broker.with_keeper(fx, |keeper, fx| keeper.start(now, fx));
+        broker
+    }
+
+    pub fn id(&self) -> BrokerId {
+        self.id
+    }
+
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.values()
+    }
+
+    pub fn partition(&self, name: &TopicPartition) -> Option<&Partition> {
+        self.partitions.get(name)
+    }
+
+    /// The epoch it is controller in, if it is.
+    pub fn controller_epoch(&self) -> Option<ControllerEpoch> {
+        self.controller.as_ref().and_then(Controller::is_active)
+    }
+
+    /// The controller that lives in this broker, active or not; there is one as soon as the broker has an id.
+    pub fn controller(&self) -> Option<&Controller> {
+        self.controller.as_ref()
+    }
+
+    /// Its session with the ensemble, if it has one.
+    pub fn session(&self) -> Option<SessionId> {
+        self.keeper.session()
+    }
+
+    /// The keeper its session is connected to now.
+    pub fn keeper(&self) -> Option<&Address> {
+        self.keeper.address().filter(|_| self.keeper.is_connected())
+    }
+
+    /// The czxid of its registration; −1 before the first.
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.registration.epoch
+    }
+
+    pub fn is_registered(&self) -> bool {
+        self.registration.step == registration::Step::Registered
+    }
+
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
+    /// Produce and fetch requests that wait.
+    pub fn waiting(&self) -> (u32, u32) {
+        self.purgatory.waiting()
+    }
+
+    fn halt(&mut self, why: String, fx: &mut Effects<Effect>) {
+        fx.emit(Effect::Halt { why });
+    }
+
+    /// What every step must leave behind.
+    fn assert_sound(&self) {
+        for partition in self.partitions.values() {
+            partition.assert_sound(self.id);
+        }
+    }
+
+    fn on_synced(&mut self, now: Now, lane: &Lane, upto: Ticket, fx: &mut Effects<Effect>) {
+        let Lane::Log(name) = lane else { return };
+        let Some(partition) = self.partitions.get_mut(name) else { return };
+        if !partition.log.on_synced(upto) {
+            return;
+        }
+        let at =
+            Context { me: self.id, now, settings: &self.settings, rules: self.config.rules, metadata: &self.metadata };
+        if partition.advance_high_watermark(&at, fx) {
+            self.on_high_watermark(now, name, fx);
+        }
+        if let Some(leader) = self.partitions.get(name).and_then(Partition::follower).map(|follower| follower.leader) {
+            self.run_fetcher(now, leader, fx);
+        }
+    }
+}
+
+impl Machine for Broker {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Now, input: Input, fx: &mut Effects<Effect>) {
+        self.now = now.at;
+        match input {
+            Input::Wake => self.on_wake(now, fx),
+            Input::Up { channel } => self.on_up(now, channel, fx),
+            Input::Down { channel } => self.on_down(now, channel, fx),
+            Input::Peer { channel, message } => match message {
+                PeerMessage::Request { correlation, request } => {
+                    let version = request.key().max_version();
+                    self.on_request(now, Asker::Peer { channel, correlation }, version, request, fx);
+                }
+                PeerMessage::Response { correlation, response } => {
+                    self.on_response(now, correlation, response, fx);
+                }
+                PeerMessage::Election(_) | PeerMessage::Quorum(_) => {}
+            },
+            Input::Request { conn, request } => match request.body {
+                RequestBody::Kafka(request) => {
+                    let no_answer = matches!(&request.body, kafka::Request::Produce(produce) if produce.acks == 0);
+                    let asker = if no_answer {
+                        Asker::Nobody
+                    } else {
+                        self.connections.on_request(conn, request.version, request.correlation)
+                    };
+                    self.on_request(now, asker, request.version, request.body, fx);
+                }
+                RequestBody::Keeper(_) => fx.emit(Effect::Close { conn }),
+            },
+            Input::Closed { conn } => {
+                self.connections.on_closed(conn);
+                self.purgatory.forget(|asker| matches!(asker, Asker::Client { conn: gone, .. } if *gone == conn));
+            }
+            Input::Opened { dial } => self.with_keeper(fx, |keeper, fx| keeper.on_opened(now, dial, fx)),
+            Input::Answer { dial, reply: Reply::Keeper(reply) } => self.on_keeper_reply(now, dial, reply, fx),
+            Input::Answer { reply: Reply::Kafka { .. }, .. } => {}
+            Input::Hung { dial } => {
+                let events = self.with_keeper(fx, |keeper, fx| keeper.on_hung(now, dial, fx));
+                self.on_keeper_events(now, events, fx);
+            }
+            Input::Synced { lane, upto } => self.on_synced(now, &lane, upto, fx),
+            Input::Loaded { ticket, what: Loaded::OffsetForTime(found) } => self.on_offset_found(ticket, found, fx),
+            Input::Loaded { ticket, what: Loaded::Producers(states) } => self.on_producers(now, ticket, states, fx),
+            Input::Loaded { what: Loaded::Txns { .. } | Loaded::Database { .. } | Loaded::Records(_), .. } => {}
+            // For simulated clients.
+            Input::Command(_) => {}
+            Input::Shutdown => self.on_shutdown(now, fx),
+        }
+        self.run_alter_partition(now, fx);
+        self.reload_producers(fx);
+        self.assert_sound();
+    }
+
+    fn wake_at(&self) -> Option<Wake> {
+        if !self.to_myself.is_empty() {
+            return Some(Wake { at: self.now, why: "it has something to say to itself" });
+        }
+        let timer = self.deadlines.soonest().map(|(at, timer)| Wake { at, why: timer.why() });
+        let of_children = Wake::soonest(self.keeper.wake_at(), self.purgatory.wake_at());
+        let controller = self.controller.as_ref().and_then(Controller::wake_at);
+        Wake::soonest(timer, Wake::soonest(of_children, controller))
+    }
+}
+
+/// The kind of channel brokers talk over.
+const REQUESTS: ChannelKind = ChannelKind::Requests;

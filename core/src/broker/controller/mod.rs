@@ -194,6 +194,16 @@ impl Controller {
         self.office.holder
     }
 
+    /// The registration of a live broker, as last read; only while this is the controller.
+    pub fn broker_info(&self, id: BrokerId) -> Option<&znodes::BrokerInfo> {
+        self.context.brokers.get(&id).map(|broker| &broker.info)
+    }
+
+    /// The live brokers, likewise.
+    pub fn brokers(&self) -> impl Iterator<Item = BrokerId> + '_ {
+        self.context.brokers.keys().copied()
+    }
+
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
     }

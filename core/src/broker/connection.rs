@@ -1,0 +1,122 @@
+//! Who asked, and in which order the answers must leave: per client connection, answers go out in the order of their
+//! requests (both protocols demand it). Knows nothing of what is asked.
+
+use crate::api::kafka::Response;
+use crate::api::peer::Channel;
+use crate::id::ConnId;
+use crate::machine::Effects;
+use crate::node::{Effect, Reply};
+use crate::record::offset::LogRange;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Asker {
+    Client {
+        conn: ConnId,
+        seq: u64,
+    },
+    Peer {
+        channel: Channel,
+        correlation: i32,
+    },
+    /// This broker itself: the answer becomes a later input.
+    Myself {
+        correlation: i32,
+    },
+    /// Nobody waits for an answer.
+    Nobody,
+}
+
+/// The connections of all clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Connections {
+    open: BTreeMap<ConnId, Connection>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Connection {
+    /// The number of the first request that is not answered yet.
+    first: u64,
+    /// Requests from `first` on, with their answers as far as there are any.
+    slots: VecDeque<Slot>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Slot {
+    version: i16,
+    correlation: i32,
+    answer: Option<Response<LogRange>>,
+}
+
+impl Connections {
+    /// A request came in: its answer has a place now.
+    pub fn on_request(&mut self, conn: ConnId, version: i16, correlation: i32) -> Asker {
+        let connection = self.open.entry(conn).or_default();
+        let seq = connection.first + connection.slots.len() as u64;
+        connection.slots.push_back(Slot { version, correlation, answer: None });
+        Asker::Client { conn, seq }
+    }
+
+    /// The answer to request `seq`; it leaves when all before it have.
+    pub fn answer(&mut self, conn: ConnId, seq: u64, response: Response<LogRange>, fx: &mut Effects<Effect>) {
+        let Some(connection) = self.open.get_mut(&conn) else { return };
+        let Some(slot) = seq.checked_sub(connection.first).and_then(|at| connection.slots.get_mut(at as usize)) else {
+            return;
+        };
+        assert!(slot.answer.is_none(), "request {seq} of connection {conn} is answered twice");
+        slot.answer = Some(response);
+        while let Some(slot) = connection.slots.pop_front_if(|slot| slot.answer.is_some()) {
+            connection.first += 1;
+            if let Some(body) = slot.answer {
+                let reply = Reply::Kafka { version: slot.version, correlation: slot.correlation, body };
+                fx.emit(Effect::Reply { conn, reply });
+            }
+        }
+    }
+
+    pub fn on_closed(&mut self, conn: ConnId) {
+        self.open.remove(&conn);
+    }
+
+    pub fn len(&self) -> u32 {
+        self.open.len() as u32
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kafka::{ApiVersionsResponse, ErrorCode};
+
+    #[test]
+    fn answers_leave_in_the_order_of_their_requests() {
+        let mut connections = Connections::default();
+        let mut fx = Effects::default();
+        let conn = ConnId(7);
+        for correlation in 1..=3 {
+            let seq = correlation as u64 - 1;
+            assert_eq!(connections.on_request(conn, 0, correlation), Asker::Client { conn, seq });
+        }
+        let answer = |code| Response::from(ApiVersionsResponse { error: ErrorCode(code), ..Default::default() });
+        connections.answer(conn, 1, answer(2), &mut fx);
+        assert!(fx.is_empty(), "the first is not answered yet");
+        connections.answer(conn, 0, answer(1), &mut fx);
+        let left: Vec<i32> = fx
+            .effects
+            .iter()
+            .map(|effect| match effect {
+                Effect::Reply { reply: Reply::Kafka { correlation, .. }, .. } => *correlation,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(left, [1, 2]);
+        connections.on_closed(conn);
+        connections.answer(conn, 2, answer(3), &mut fx);
+        assert_eq!(fx.effects.len(), 2);
+    }
+}
