@@ -1,0 +1,104 @@
+# Each target sets up what it lacks, saying so, and then does one thing. It needs git, make, curl, a C compiler and
+# rustup's cargo; everything else is put where cargo puts its tools, into .tools/, or, where we may, through apt.
+#
+#   make play      build the page and serve it (PORT=8080)
+#   make build     build the page into dist/ and print what it weighs
+#   make test      every test
+#   make sim       10,000 seeds of the swarm
+#   make bench     how fast the simulator is
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-wasm setup-page setup-browser build play sim bench test clean
+
+PORT ?= 8080
+WASM_BINDGEN := 0.2.130
+TRUNK := 0.21.14
+WASM_PACK := 0.15.1
+BINARYEN := 132
+TOOLS := $(CURDIR)/.tools
+# Ours first: the versions matter.
+export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+export NO_COLOR ?= 1
+
+help:
+	@sed -n '4,9s/^# *//p' Makefile
+
+setup: setup-wasm setup-page setup-browser
+
+# -- tools: each line looks first, and says what it is about to do ---------------------------------------------------
+
+setup-wasm:
+	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -r test -d || { \
+	  echo "setup: the wasm target of this Rust"; rustup target add wasm32-unknown-unknown; }
+	@wasm-bindgen --version 2>/dev/null | grep -qF ' $(WASM_BINDGEN)' || { \
+	  echo "setup: wasm-bindgen $(WASM_BINDGEN), about 3 minutes"; \
+	  cargo install -q wasm-bindgen-cli --version $(WASM_BINDGEN) --root $(TOOLS); }
+
+setup-page: setup-wasm
+	@trunk --version 2>/dev/null | grep -qF ' $(TRUNK)' || { \
+	  echo "setup: trunk $(TRUNK), about 8 minutes on two cores"; \
+	  cargo install -q trunk --version $(TRUNK) --locked --no-default-features --features rustls --root $(TOOLS); }
+	@wasm-opt --version 2>/dev/null | grep -qF 'version $(BINARYEN)' || { \
+	  echo "setup: wasm-opt $(BINARYEN), from npm's binaryen"; $(MAKE) --no-print-directory .tools/bin/wasm-opt; }
+
+# Without npm, its package is an archive like any other; running it takes node either way.
+.tools/bin/wasm-opt:
+	@mkdir -p .tools/bin
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix .tools binaryen@$(BINARYEN).0.0; \
+	 else echo "setup: there is no npm; wasm-opt makes the page smaller, but it is not needed. On Debian: apt-get install nodejs npm"; fi
+	@if test -x .tools/node_modules/.bin/wasm-opt; then ln -sf ../node_modules/.bin/wasm-opt $@; fi
+
+# Browser tests want wasm-pack, Chromium and its driver.
+setup-browser: setup-wasm
+	@wasm-pack --version 2>/dev/null | grep -qF ' $(WASM_PACK)' || { \
+	  echo "setup: wasm-pack $(WASM_PACK), about 3 minutes"; cargo install -q wasm-pack --version $(WASM_PACK) --root $(TOOLS); }
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	  if ! command -v apt-get >/dev/null; then echo "setup: install Chromium and chromedriver, then run this again"; exit 1; fi; \
+	  if test "$$(id -u)" = 0; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; \
+	  else echo "setup: run  sudo apt-get install chromium chromium-driver  and then this again"; exit 1; fi; \
+	  echo "setup: Chromium and its driver, through apt"; \
+	  $$as apt-get update -qq; $$as apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation >/dev/null; fi
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+build: setup-page
+	@trunk build --release
+	@$(MAKE) --no-print-directory weigh
+
+# What a first visit downloads: wasm, JS and CSS, gzipped, at most 350 KB.
+.PHONY: weigh
+weigh:
+	@total=0; for file in dist/*.wasm dist/*.js dist/*.css; do \
+	  bytes=$$(gzip -9c "$$file" | wc -c); total=$$((total + bytes)); \
+	  printf '%8d bytes gzipped  %s\n' "$$bytes" "$${file##*/}"; done; \
+	 printf '%8d bytes gzipped  in all, of 358400\n' "$$total"; test "$$total" -le 358400
+
+play: setup-page
+	@echo "play: http://127.0.0.1:$(PORT)/ once it is built; the first build takes some minutes"
+	@trunk serve --release --address 127.0.0.1 --port $(PORT)
+
+# -- the laboratory --------------------------------------------------------------------------------------------------
+
+sim:
+	@cargo sim --seeds 0..10000
+
+bench:
+	@cargo sim --bench
+
+test: setup
+	@echo "test: unit tests of the core, in debug"
+	cargo test -q -p glasshouse-core
+	@echo "test: the tests that span rooms, in release"
+	cargo test -q --release -p glasshouse-tests
+	@echo "test: the page's own logic"
+	cargo test -q -p glasshouse-web --lib
+	@echo "test: the core and the page's components in a browser"
+	CHROMEDRIVER=$$(command -v chromedriver) wasm-pack test --headless --chrome core
+	CHROMEDRIVER=$$(command -v chromedriver) wasm-pack test --headless --chrome web-app
+	@$(MAKE) --no-print-directory build
+
+clean:
+	cargo clean
+	rm -rf dist .tools

@@ -1,0 +1,361 @@
+//! The laboratory in the page: owns a run, advances it on a fixed grid of virtual time within a frame budget, keeps
+//! keyframes to go back to, and publishes the view. A run never depends on how often the page paints: the grid and
+//! the places of a person's acts are part of it, frames are not.
+
+use crate::intent::{Stone, Target, TimeIntent};
+use crate::playback::Playback;
+use crate::source::{Clock, Source};
+use glasshouse_core::time::{Instant, Span};
+use glasshouse_core::view::ClusterView;
+use std::rc::Rc;
+
+/// A deterministic run that can be copied: what the laboratory needs of a world.
+pub trait Run: Clone {
+    fn now(&self) -> Instant;
+    /// Handles everything up to and including `until`, and makes that the present.
+    fn run_until(&mut self, until: Instant);
+    /// Handles the next entry and makes its moment the present. `false` if nothing is left to happen.
+    fn step(&mut self) -> bool;
+    /// Entries handled since the beginning.
+    fn entries(&self) -> u64;
+    /// A person's act, now.
+    fn inject(&mut self, stone: Stone, target: Target);
+    fn view(&self) -> ClusterView;
+    fn seed(&self) -> u64;
+}
+
+/// Virtual time advances in pieces of at most this length; the budget is looked at between them.
+const PIECE: Span = Span::millis(1);
+/// A keyframe at least this often, in virtual time; twice as far apart whenever there are too many.
+const KEYFRAME_EVERY: Span = Span::millis(500);
+const KEYFRAMES_MOST: usize = 120;
+/// How far "to the next event" looks.
+const NEXT_EVENT_WITHIN: Span = Span::secs(30);
+
+/// An act and its place in the run: after so many entries, at that moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Act {
+    at: Instant,
+    entries: u64,
+    stone: Stone,
+    target: Target,
+}
+
+/// A run, and how many of the acts it has seen.
+#[derive(Clone)]
+struct Played<R> {
+    run: R,
+    acts: usize,
+}
+
+pub struct Lab<R: Run> {
+    here: Played<R>,
+    playback: Playback,
+    view: Rc<ClusterView>,
+    /// Copies at rising moments, the first from the beginning.
+    keyframes: Vec<Played<R>>,
+    keyframe_every: Span,
+    /// What a person did on this branch, in order; after a step back some of it lies ahead, and is done again there.
+    acts: Vec<Act>,
+    /// The newest moment of this branch.
+    known_until: Instant,
+    reached: Option<u32>,
+}
+
+impl<R: Run> Lab<R> {
+    pub fn new(run: R) -> Lab<R> {
+        let here = Played { run, acts: 0 };
+        Lab {
+            view: Rc::new(here.run.view()),
+            known_until: here.run.now(),
+            keyframes: vec![here.clone()],
+            keyframe_every: KEYFRAME_EVERY,
+            here,
+            playback: Playback::default(),
+            acts: Vec::new(),
+            reached: None,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.here.run.now()
+    }
+
+    /// Runs to a moment ahead, doing on the way what a person did there.
+    fn run_to(&mut self, until: Instant) {
+        while let Some(act) = self.next_act().filter(|act| act.at <= until) {
+            self.run_to_act(act);
+        }
+        self.here.run.run_until(until);
+        self.arrived();
+    }
+
+    fn next_act(&self) -> Option<Act> {
+        self.acts.get(self.here.acts).copied()
+    }
+
+    /// Goes to the act's own place among the entries and does it.
+    fn run_to_act(&mut self, act: Act) {
+        let run = &mut self.here.run;
+        if act.at > run.now() {
+            run.run_until(Instant(act.at.0 - 1));
+        }
+        while run.entries() < act.entries && run.step() {}
+        if run.now() < act.at {
+            run.run_until(act.at);
+        }
+        assert!(run.entries() == act.entries, "act after entry {}, run at {}", act.entries, run.entries());
+        run.inject(act.stone, act.target);
+        self.here.acts += 1;
+    }
+
+    fn step(&mut self) {
+        match self.next_act().filter(|act| act.entries <= self.here.run.entries()) {
+            Some(act) => self.run_to_act(act),
+            None => {
+                self.here.run.step();
+            }
+        }
+        self.arrived();
+    }
+
+    /// Notes how far the branch is known, and keeps a copy now and then.
+    fn arrived(&mut self) {
+        self.known_until = self.known_until.max(self.now());
+        let last = self.keyframes.last().map_or(Instant::ZERO, |last| last.run.now());
+        if self.now().since(last) < self.keyframe_every {
+            return;
+        }
+        self.keyframes.push(self.here.clone());
+        if self.keyframes.len() > KEYFRAMES_MOST {
+            let mut index = 0;
+            self.keyframes.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.keyframe_every = self.keyframe_every * 2;
+        }
+    }
+
+    /// Back to the newest keyframe that `fits`; the beginning always does.
+    fn rewind(&mut self, fits: impl Fn(&R) -> bool) {
+        let count = self.keyframes.partition_point(|keyframe| fits(&keyframe.run)).max(1);
+        self.here = self.keyframes[count - 1].clone();
+    }
+
+    fn seek(&mut self, to: Instant) {
+        let to = to.min(self.known_until);
+        if to < self.now() {
+            self.rewind(|run| run.now() <= to);
+        }
+        self.run_to(to);
+    }
+
+    fn step_back(&mut self) {
+        let entries = self.here.run.entries().saturating_sub(1);
+        self.rewind(|run| run.entries() <= entries);
+        while self.here.run.entries() < entries {
+            self.step();
+        }
+    }
+
+    /// Runs on until the story has a new line.
+    fn next_event(&mut self) {
+        let newest = |view: &ClusterView| view.story.last().map(|line| line.id);
+        let (before, limit) = (newest(&self.view), self.now() + NEXT_EVENT_WITHIN);
+        while self.now() < limit && newest(&self.here.run.view()) == before {
+            self.run_to(self.now() + Span::millis(5));
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut view = self.here.run.view();
+        view.known_until = self.known_until;
+        if self.playback.is_opening() && view.brokers.iter().any(has_committed) {
+            self.playback.end_opening();
+        }
+        self.view = Rc::new(view);
+    }
+}
+
+fn has_committed(broker: &glasshouse_core::view::BrokerView) -> bool {
+    broker.replicas.iter().any(|replica| replica.high_watermark.0 > 0)
+}
+
+impl<R: Run> Source for Lab<R> {
+    fn view(&self) -> Rc<ClusterView> {
+        self.view.clone()
+    }
+
+    fn clock(&self) -> Clock {
+        Clock {
+            playing: self.playback.playing,
+            live: self.now() >= self.known_until,
+            speed: self.playback.speed(),
+            notch: self.playback.index(),
+            opening: self.playback.is_opening(),
+            reached: self.reached,
+        }
+    }
+
+    fn frame(&mut self, millis: f64, budget: f64, clock: &dyn Fn() -> f64) {
+        let (start, asked) = (self.now(), self.playback.advance(millis));
+        if asked == Span::ZERO {
+            return;
+        }
+        let (goal, began) = (start + asked, clock());
+        while self.now() < goal && clock() - began <= budget {
+            self.run_to(goal.min(self.now() + PIECE));
+        }
+        let speed = self.playback.speed();
+        self.reached = (self.now() < goal).then(|| {
+            let hundredths = self.now().since(start).0 * 100 * u64::from(speed.times);
+            (hundredths / (asked.0 * u64::from(speed.over)).max(1)) as u32
+        });
+        self.publish();
+    }
+
+    fn time(&mut self, intent: TimeIntent) {
+        match intent {
+            TimeIntent::TogglePlay => self.playback.playing = !self.playback.playing,
+            TimeIntent::Speed(index) => self.playback.choose(index),
+            TimeIntent::Faster => self.playback.faster(),
+            TimeIntent::Slower => self.playback.slower(),
+            TimeIntent::Live => {
+                self.seek(self.known_until);
+                self.playback.playing = true;
+            }
+            TimeIntent::Seek(to) => self.seek(to),
+            TimeIntent::Scrub(millis) => {
+                let by = Span::millis(millis.unsigned_abs());
+                let (now, ahead) = (self.now(), millis > 0);
+                self.seek(if ahead { now + by } else { Instant(now.0.saturating_sub(by.0)) });
+            }
+            TimeIntent::Step | TimeIntent::StepBack | TimeIntent::NextEvent => {
+                self.playback.playing = false;
+                self.playback.end_opening();
+                match intent {
+                    TimeIntent::StepBack => self.step_back(),
+                    TimeIntent::NextEvent => self.next_event(),
+                    _ => self.step(),
+                }
+            }
+        }
+        self.publish();
+    }
+
+    /// In the past this makes a branch: what had come after is forgotten.
+    fn throw(&mut self, stone: Stone, target: Target) {
+        let (entries, at) = (self.here.run.entries(), self.now());
+        self.acts.truncate(self.here.acts);
+        self.keyframes.retain(|keyframe| (keyframe.run.entries(), keyframe.run.now()) <= (entries, at));
+        self.known_until = at;
+        self.acts.push(Act { at, entries, stone, target });
+        self.here.run.inject(stone, target);
+        self.here.acts += 1;
+        self.publish();
+    }
+
+    fn seed(&self) -> u64 {
+        self.here.run.seed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_core::id::NodeId;
+
+    /// Ticks every 10 ms, and remembers after which tick it was killed.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Ticker {
+        now: Instant,
+        ticks: u64,
+        hits: Vec<(u64, Instant)>,
+    }
+
+    impl Run for Ticker {
+        fn now(&self) -> Instant {
+            self.now
+        }
+        fn run_until(&mut self, until: Instant) {
+            while (self.ticks + 1) * 10_000_000 <= until.0 {
+                self.step();
+            }
+            self.now = self.now.max(until);
+        }
+        fn step(&mut self) -> bool {
+            self.ticks += 1;
+            self.now = Instant(self.ticks * 10_000_000);
+            true
+        }
+        fn entries(&self) -> u64 {
+            self.ticks
+        }
+        fn inject(&mut self, _: Stone, _: Target) {
+            self.hits.push((self.ticks, self.now));
+        }
+        fn view(&self) -> ClusterView {
+            ClusterView { now: self.now, ..ClusterView::default() }
+        }
+        fn seed(&self) -> u64 {
+            7
+        }
+    }
+
+    fn lab() -> Lab<Ticker> {
+        Lab::new(Ticker { now: Instant::ZERO, ticks: 0, hits: Vec::new() })
+    }
+
+    const KILL: (Stone, Target) = (Stone::Kill, Target::Node(NodeId::Broker(1)));
+
+    fn play(lab: &mut Lab<Ticker>, frames: u32, millis: f64) {
+        for _ in 0..frames {
+            lab.frame(millis, 1e9, &|| 0.0);
+        }
+    }
+
+    #[test]
+    fn going_back_and_on_again_does_every_act_at_its_place() {
+        let mut lab = lab();
+        play(&mut lab, 30, 16.0);
+        lab.throw(KILL.0, KILL.1);
+        play(&mut lab, 40, 17.3);
+        lab.time(TimeIntent::Step);
+        lab.throw(KILL.0, KILL.1);
+        play(&mut lab, 100, 16.0);
+        let there = lab.here.run.clone();
+        lab.time(TimeIntent::Seek(Instant(5_000_000)));
+        assert_eq!(lab.here.run.hits, []);
+        lab.time(TimeIntent::Seek(there.now));
+        assert_eq!(lab.here.run, there);
+    }
+
+    #[test]
+    fn an_act_in_the_past_forgets_what_came_after() {
+        let mut lab = lab();
+        play(&mut lab, 100, 16.0);
+        lab.throw(KILL.0, KILL.1);
+        lab.time(TimeIntent::Seek(Instant(1_000_000_000)));
+        lab.throw(KILL.0, KILL.1);
+        assert_eq!(lab.here.run.hits, [(100, Instant(1_000_000_000))]);
+        assert_eq!(lab.view().known_until, Instant(1_000_000_000));
+    }
+
+    #[test]
+    fn stepping_back_undoes_one_entry() {
+        let mut lab = lab();
+        play(&mut lab, 100, 16.0);
+        let entries = lab.here.run.entries();
+        lab.time(TimeIntent::StepBack);
+        assert_eq!((lab.here.run.entries(), lab.clock().playing), (entries - 1, false));
+    }
+
+    #[test]
+    fn the_run_does_not_depend_on_how_often_the_page_paints() {
+        let (mut often, mut seldom) = (lab(), lab());
+        play(&mut often, 100, 10.0);
+        play(&mut seldom, 20, 50.0);
+        assert_eq!(often.here.run, seldom.here.run);
+    }
+}
