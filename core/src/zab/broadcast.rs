@@ -168,6 +168,10 @@ impl Peer {
         let State::Following(following) = &mut self.state else { return };
         following.heard(&self.config, now.at);
         let (stage, zxid) = (following.stage, packet.zxid());
+        let image_ends = following.image.is_some() && !matches!(packet.kind, PacketType::SnapPiece | PacketType::Ping);
+        if image_ends && !self.complete_image(now, fx) {
+            return;
+        }
         let in_stream = stage >= Learning::Synchronising;
         let data = |packet: QuorumPacket| packet.data.unwrap_or_default();
         match packet.kind {
@@ -175,7 +179,7 @@ impl Peer {
             PacketType::Diff | PacketType::Trunc | PacketType::Snap if stage == Learning::EpochAcked => {
                 self.on_sync_header(packet.kind, zxid, fx);
             }
-            PacketType::SnapPiece if stage == Learning::Synchronising => self.on_image_piece(data(packet), now, fx),
+            PacketType::SnapPiece if stage == Learning::Synchronising => self.on_image_piece(&data(packet), now, fx),
             PacketType::Proposal if in_stream => {
                 self.on_proposal(zxid, data(packet), now, fx);
             }

@@ -5,7 +5,6 @@ use super::peer::{Fx, Peer, State};
 use super::{Config, Effect, Role};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::time::{Instant, Now, Wake};
-use bytes::Bytes;
 
 /// How often a learner tries to reach a leader that is not there (yet).
 const TRIES: u8 = 5;
@@ -22,7 +21,7 @@ pub struct Following {
     /// What the leader said is committed, before UPTODATE makes it so here.
     pub commit_upto: Zxid,
     /// The database image as far as it has come.
-    pub image: Option<(Zxid, Vec<Bytes>)>,
+    pub image: Option<(Zxid, Vec<u8>)>,
     /// The socket's time-out: nothing heard until then, and the leader is lost.
     pub deadline: Instant,
     /// Tries to reach the leader so far, and when the next may be.

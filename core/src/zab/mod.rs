@@ -254,3 +254,6 @@ impl Role {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

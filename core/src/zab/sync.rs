@@ -324,29 +324,33 @@ impl Peer {
         }
     }
 
-    /// A piece of the database; with the last one it takes the place of what was here.
-    pub(super) fn on_image_piece(&mut self, piece: Bytes, now: Now, fx: &mut Fx) {
+    /// A piece of the database.
+    pub(super) fn on_image_piece(&mut self, piece: &[u8], now: Now, fx: &mut Fx) {
         let State::Following(following) = &mut self.state else { return };
-        let Some((zxid, pieces)) = &mut following.image else {
-            return self.step_down("its leader sent a piece of no database", now, fx);
-        };
-        let is_last = piece.ends_with(SIGNATURE);
-        pieces.push(piece);
-        if is_last {
-            let (zxid, mut image) = (*zxid, pieces.concat());
-            image.truncate(image.len() - SIGNATURE.len());
-            following.image = None;
-            self.restore(zxid, Bytes::from(image), fx);
-            self.agree_so_far();
+        match &mut following.image {
+            Some((_, image)) => image.extend_from_slice(piece),
+            None => self.step_down("its leader sent a piece of no database", now, fx),
         }
+    }
+
+    /// The pieces have ended, for something else arrived: the database takes the place of what was here. (A znode may
+    /// hold the signature too, so that it ends nothing by itself.) False if the pieces are not whole.
+    pub(super) fn complete_image(&mut self, now: Now, fx: &mut Fx) -> bool {
+        let State::Following(following) = &mut self.state else { return false };
+        let Some((zxid, mut image)) = following.image.take() else { return true };
+        if !image.ends_with(SIGNATURE) {
+            self.step_down("its leader's database came without its signature", now, fx);
+            return false;
+        }
+        image.truncate(image.len() - SIGNATURE.len());
+        self.restore(zxid, Bytes::from(image), fx);
+        self.agree_so_far();
+        true
     }
 
     /// The history is complete: make it durable, then the epoch, then say so.
     pub(super) fn on_new_leader(&mut self, now: Now, fx: &mut Fx) {
         let State::Following(following) = &mut self.state else { return };
-        if following.image.is_some() {
-            return self.step_down("its leader sent NEWLEADER within a database", now, fx);
-        }
         following.stage = Learning::Joining;
         following.heard(&self.config, now.at);
         let (epoch, committed) = (following.epoch, following.commit_upto);
