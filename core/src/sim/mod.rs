@@ -8,6 +8,7 @@ pub mod build;
 pub mod clock;
 pub mod disk;
 pub mod host;
+pub mod explore;
 pub mod network;
 pub mod run;
 pub mod scenario;

@@ -133,10 +133,10 @@ impl Election {
         self.proposal.peer_epoch = epoch;
     }
 
-    /// An oracle decides for `leader`, in place of a round.
+    /// An oracle decides for `leader`, in place of a round: nothing of the rounds before is worth remembering.
     pub fn decide_by_oracle(&mut self, leader: KeeperId) {
+        *self = Election::new(self.me, self.finalize_wait);
         self.proposal.leader = leader;
-        self.finalize_at = None;
     }
 
     /// A notification arrives while looking.

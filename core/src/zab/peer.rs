@@ -201,6 +201,13 @@ impl Peer {
         }
     }
 
+    pub fn following(&self) -> Option<&Following> {
+        match &self.state {
+            State::Following(following) => Some(following),
+            State::Looking { .. } | State::Leading(_) => None,
+        }
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -207,7 +207,8 @@ impl Journal {
     /// # Errors
     /// Of the disk.
     pub fn txns(&self, disk: &impl Disk, after: Zxid, upto: Zxid, max_bytes: u32) -> Result<Loaded, StoreError> {
-        if self.files.first_key_value().is_none_or(|(first, _)| *first > after) {
+        // A file that begins right behind `after` leaves nothing out.
+        if self.files.first_key_value().is_none_or(|(first, _)| first.0 > after.0 + 1) {
             return Ok(Loaded::Txns { txns: None, complete: false });
         }
         let (mut txns, mut bytes) = (Vec::new(), 0);
