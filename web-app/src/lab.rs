@@ -18,6 +18,8 @@ pub trait Run: Clone {
     fn step(&mut self) -> bool;
     /// Entries handled since the beginning.
     fn entries(&self) -> u64;
+    /// A checker has fired: nothing happens any more.
+    fn has_stopped(&self) -> bool;
     /// A person's act, now.
     fn inject(&mut self, stone: Stone, target: Target);
     fn view(&self) -> ClusterView;
@@ -151,10 +153,18 @@ impl<R: Run> Lab<R> {
         self.run_to(to);
     }
 
+    /// Undoes the newest step. One step may be several entries, so it is found by going there twice.
     fn step_back(&mut self) {
-        let entries = self.here.run.entries().saturating_sub(1);
-        self.rewind(|run| run.entries() <= entries);
-        while self.here.run.entries() < entries {
+        let here = self.here.run.entries();
+        self.rewind(|run| run.entries() < here);
+        let from = self.here.clone();
+        let mut steps = 0u64;
+        while self.here.run.entries() < here {
+            self.step();
+            steps += 1;
+        }
+        self.here = from;
+        for _ in 1..steps {
             self.step();
         }
     }
@@ -199,6 +209,10 @@ impl<R: Run> Source for Lab<R> {
     }
 
     fn frame(&mut self, millis: f64, budget: f64, clock: &dyn Fn() -> f64) {
+        if self.playback.playing && self.here.run.has_stopped() {
+            self.playback.playing = false;
+            self.publish();
+        }
         let (start, asked) = (self.now(), self.playback.advance(millis));
         if asked == Span::ZERO {
             return;
@@ -291,6 +305,9 @@ mod tests {
         }
         fn entries(&self) -> u64 {
             self.ticks
+        }
+        fn has_stopped(&self) -> bool {
+            false
         }
         fn inject(&mut self, _: Stone, _: Target) {
             self.hits.push((self.ticks, self.now));

@@ -45,7 +45,11 @@ impl Page {
     }
 
     fn text(&self, selector: &str) -> String {
-        self.all(selector).iter().map(|element| element.text_content().unwrap_or_default()).collect::<Vec<_>>().join("|")
+        self.all(selector)
+            .iter()
+            .map(|element| element.text_content().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("|")
     }
 
     async fn click(&self, selector: &str) {
@@ -85,7 +89,7 @@ async fn the_stage_shows_what_the_view_says() {
     assert_eq!(page.all(".broker").len(), 3);
     assert_eq!(page.all(".log.lead").len(), 2, "each partition has one leader");
     assert_eq!(page.all(".keeper.leading").len(), 1);
-    assert_eq!(page.all(".msg").len(), 5);
+    assert_eq!(page.all(".messages .msg").len(), 5);
     assert_eq!(page.text("#now"), "0:03.120");
     assert!(page.text("#headline").contains("It runs"));
     // Five records on the leader of orders-0, four of them below the high watermark.
