@@ -1,20 +1,11 @@
 //! A node of any kind, as a host runs it.
 
+use crate::broker::Broker;
 use crate::client::Client;
 use crate::keeper::Keeper;
 use crate::machine::{Effects, Machine};
 use crate::node::{Effect, Input};
 use crate::time::{Now, Wake};
-
-// STUB
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Broker;
-impl Broker {
-    fn step(&mut self, _: Now, _: Input, _: &mut Effects<Effect>) {}
-    fn wake_at(&self) -> Option<Wake> {
-        None
-    }
-}
 
 /// One node's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,8 @@
 use super::disk::SimDisk;
 use super::scenario::{ClientSpec, FlushMode, Scenario};
 use crate::api::command::Command;
-use crate::broker::config::{BrokerConfig, Flush};
+use crate::broker::Broker;
+use crate::broker::config::{BrokerConfig, Flush, Settings as BrokerSettings};
 use crate::check::{Promise, TopicPromise};
 use crate::client::links::Links;
 use crate::client::{Client, admin, consumer, keeper, producer};
@@ -99,8 +100,10 @@ pub fn machine(
             Ok(Node::Keeper(Box::new(keeper)))
         }
         NodeId::Broker(number) => {
-            let _ = number;
-            Err("not yet".to_owned())
+            let image = store.boot_broker().map_err(|refused| refused.to_string())?;
+            let mut entropy = entropy;
+            let broker = Broker::recover(broker_config(scenario, number), image, entropy.next(), now, fx);
+            Ok(Node::Broker(Box::new(broker)))
         }
         NodeId::Client(number) => Ok(Node::Client(Box::new(client(scenario, number, entropy, now)))),
     }
@@ -121,6 +124,41 @@ fn keeper_config(scenario: &Scenario, me: KeeperId) -> zk::Config {
         ..zab::Config::new(me, voters)
     };
     zk::Config { snap_count: settings.snap_count, client_port: KEEPER_PORT, ..zk::Config::new(zab) }
+}
+
+fn broker_config(scenario: &Scenario, number: u32) -> BrokerConfig {
+    let settings = &scenario.settings;
+    let id = (!settings.generated_ids).then_some(BrokerId(number as i32));
+    let limit = |bytes: u32| if bytes == 0 { -1 } else { i64::from(bytes) };
+    BrokerConfig {
+        rack: (settings.racks > 0).then(|| format!("rack-{}", number % settings.racks).into()),
+        port: BROKER_PORT,
+        settings: BrokerSettings {
+            replica_lag_time_max: settings.replica_lag,
+            replica_fetch_wait_max: settings.fetch_wait,
+            replica_fetch_backoff: settings.fetch_backoff,
+            replica_socket_timeout: settings.request_timeout,
+            high_watermark_checkpoint_interval: settings.checkpoint_every,
+            min_insync_replicas: settings.min_isr,
+            unclean_leader_election_enable: settings.unclean,
+            leader_imbalance_check_interval: settings.rebalance_every,
+            controlled_shutdown_retry_backoff: settings.request_timeout / 6,
+            controller_socket_timeout: settings.request_timeout,
+            request_timeout: settings.request_timeout,
+            zookeeper_session_timeout: settings.broker_session,
+            log_segment_bytes: settings.segment_bytes as i32,
+            log_retention: settings.retention.as_millis() as i64,
+            log_retention_bytes: limit(settings.retention_bytes),
+            log_retention_check_interval: settings.retention_every,
+            flush: match settings.flush {
+                FlushMode::Batch => Flush::Batch,
+                FlushMode::Kafka => Flush::Kafka,
+            },
+            ..BrokerSettings::default()
+        },
+        rules: scenario.rules,
+        ..BrokerConfig::new(number, id, keeper_addresses(scenario))
+    }
 }
 
 fn client(scenario: &Scenario, number: u32, entropy: Rng, now: Now) -> Client {

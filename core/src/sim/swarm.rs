@@ -76,7 +76,6 @@ fn settings(rng: &mut Rng) -> Settings {
         fetch_backoff: scaled(rng, usual.fetch_backoff, scale),
         request_timeout: scaled(rng, usual.request_timeout, scale),
         checkpoint_every: scaled(rng, usual.checkpoint_every, scale),
-        rebalance_delay: scaled(rng, usual.rebalance_delay, scale),
         rebalance_every: scaled(rng, Span::secs(30), scale),
         retention_every: Span::secs(rng.range(5, 30)),
         retention_bytes: if rng.chance(1, 6) { rng.range(20_000, 200_000) as u32 } else { 0 },

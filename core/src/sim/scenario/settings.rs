@@ -160,8 +160,7 @@ settings! {
     fetch_backoff = "fetch-backoff": Span = Span::secs(1);
     request_timeout = "request-timeout": Span = Span::secs(30);
     checkpoint_every = "checkpoint-every": Span = Span::secs(5);
-    /// How long after it was elected a controller first looks for leaders to move, and how often after that.
-    rebalance_delay = "rebalance-delay": Span = Span::secs(5);
+    /// How often a controller looks for leaders to move.
     rebalance_every = "rebalance-every": Span = Span::secs(300);
     retention_every = "retention-every": Span = Span::secs(300);
     retention = "retention": Span = Span::secs(7 * 24 * 3600);
