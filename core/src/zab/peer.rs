@@ -14,6 +14,8 @@ use crate::note::zab::ZabNote;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Wake};
 use bytes::Bytes;
+use core::hash::{Hash, Hasher};
+use core::ops::Deref;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ pub(super) type Fx = Effects<Effect>;
 /// One member of the ensemble, as atomic broadcast sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Settled,
     /// An observer draws its pause before an election from it.
     rng: Rng,
 
@@ -41,6 +43,21 @@ pub struct Peer {
     links: Vec<Link>,
     pub(super) election: Election,
     pub(super) state: State,
+}
+
+/// The configuration: shared, and the same for as long as the peer lives, so that a digest need not say it each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settled(Arc<Config>);
+
+impl Hash for Settled {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Deref for Settled {
+    type Target = Config;
+    fn deref(&self) -> &Config {
+        &self.0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,7 +141,7 @@ impl Peer {
             links: Vec::new(),
             election: Election::new(config.me, config.finalize_wait),
             state: State::Looking { begins: None },
-            config: Arc::new(config),
+            config: Settled(Arc::new(config)),
         };
         peer.look_for_leader(now, fx);
         peer
