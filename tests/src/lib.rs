@@ -3,3 +3,4 @@
 pub mod arguments;
 pub mod bench;
 pub mod explore;
+pub mod texts;

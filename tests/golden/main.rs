@@ -1,0 +1,75 @@
+//! Golden transcripts: what a short scenario tells, word for word, kept beside it in the same file.
+//!
+//! A file is a scenario, a line `----`, and the transcript. `UPDATE_EXPECT=1 cargo golden` writes the transcripts anew;
+//! then read the difference. `# tell: keeper-1 broker` keeps the nodes whose names begin so; without it all are kept.
+
+use glasshouse_core::sim::run::{Verdict, run};
+use glasshouse_core::sim::scenario::Scenario;
+use glasshouse_core::sim::trace::Keep;
+use glasshouse_tests::texts::{Text, below};
+use std::fmt::Write;
+
+const RULER: &str = "\n----\n";
+
+/// What the scenario tells, and how it ends.
+fn transcript(text: &Text, scenario: &Scenario) -> String {
+    let wanted: Vec<&str> = text.remarks("tell").flat_map(str::split_whitespace).collect();
+    let (outcome, world) = run(scenario, Keep::Notes);
+    let mut lines = String::new();
+    for told in world.trace.story.iter() {
+        let node = told.node.to_string();
+        if wanted.is_empty() || wanted.iter().any(|start| node.starts_with(start)) {
+            writeln!(lines, "{told}").expect("a string takes all");
+        }
+    }
+    for host in world.hosts() {
+        if let Some(down) = &host.down {
+            writeln!(lines, "{} is down: {}", host.id, down.why).expect("a string takes all");
+        }
+    }
+    let end = match &outcome.verdict {
+        Verdict::Clean => "ends well".to_owned(),
+        Verdict::Violated(v) | Verdict::Stuck(v) => format!("breaks {} at {}: {}", v.invariant, v.at, v.detail),
+    };
+    writeln!(lines, "{end}").expect("a string takes all");
+    lines
+}
+
+/// The first line in which they differ, with both sides.
+fn difference(kept: &str, told: &str) -> String {
+    let (mut kept, mut told) = (kept.lines(), told.lines());
+    let mut line = 0;
+    loop {
+        line += 1;
+        match (kept.next(), told.next()) {
+            (None, None) => return "only the ends of lines differ".to_owned(),
+            (a, b) if a == b => {}
+            (a, b) => {
+                let side = |line: Option<&str>| line.unwrap_or("(the end)").to_owned();
+                return format!("line {line} of the transcript\n    kept: {}\n    told: {}", side(a), side(b));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_scenario_tells_what_it_told_before() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let texts = below("golden");
+    assert!(!texts.is_empty(), "there are transcripts");
+    let mut troubles = Vec::new();
+    for text in &texts {
+        let (script, kept) = text.text.split_once(RULER).unwrap_or((text.text.trim_end(), ""));
+        let scenario = Scenario::parse(script).unwrap_or_else(|mistake| panic!("{}: {mistake}", text.name));
+        let told = transcript(text, &scenario);
+        if told == kept {
+            continue;
+        }
+        if update {
+            std::fs::write(&text.file, format!("{script}{RULER}{told}")).expect("a transcript can be written");
+        } else {
+            troubles.push(format!("{}: {}", text.name, difference(kept, &told)));
+        }
+    }
+    assert!(troubles.is_empty(), "\n{}\nUPDATE_EXPECT=1 cargo golden writes them anew\n", troubles.join("\n"));
+}
