@@ -183,7 +183,7 @@ pub enum Effect {
         zxid: Zxid,
         txn: Bytes,
     },
-    /// A whole database image came from the leader (the bytes between SNAP and "BenWasHere"). The keeper replaces its
+    /// A whole database image came from the leader (the bytes after SNAP, "BenWasHere" included). The keeper replaces its
     /// tree by it and, in this place, before anything that follows, stores it on `Lane::Journal`: `SnapshotBegin`,
     /// `SnapshotPiece`…, `SnapshotEnd { replaces_journal: true }`. The peer syncs after it.
     Restore {

@@ -337,12 +337,11 @@ impl Peer {
     /// hold the signature too, so that it ends nothing by itself.) False if the pieces are not whole.
     pub(super) fn complete_image(&mut self, now: Now, fx: &mut Fx) -> bool {
         let State::Following(following) = &mut self.state else { return false };
-        let Some((zxid, mut image)) = following.image.take() else { return true };
+        let Some((zxid, image)) = following.image.take() else { return true };
         if !image.ends_with(SIGNATURE) {
             self.step_down("its leader's database came without its signature", now, fx);
             return false;
         }
-        image.truncate(image.len() - SIGNATURE.len());
         self.restore(zxid, Bytes::from(image), fx);
         self.agree_so_far();
         true
