@@ -87,7 +87,11 @@ impl Admin {
         if self.asking || self.not_before > now.at {
             return;
         }
-        let (Some(command), Some(controller)) = (self.todo.front(), self.links.controller) else { return };
+        let Some(command) = self.todo.front() else { return };
+        let Some(controller) = self.links.controller else {
+            self.not_before = now.at + self.backoff;
+            return;
+        };
         match request(command) {
             Some(request) => {
                 self.asking = self.links.ask(now.at, controller, (), request, fx);

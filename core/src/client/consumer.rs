@@ -170,7 +170,10 @@ impl Consumer {
         let mut by_leader: BTreeMap<BrokerId, Vec<FetchPartition>> = BTreeMap::new();
         let mut lost = Vec::new();
         for (partition, reading) in &mut self.reading {
-            let Some(led) = self.links.leaders.get(partition) else { continue };
+            let Some(led) = self.links.leaders.get(partition) else {
+                reading.not_before = now.at + self.config.backoff;
+                continue;
+            };
             if reading.busy || reading.not_before > now.at {
                 continue;
             }

@@ -70,6 +70,15 @@ struct Queue {
     not_before: Instant,
 }
 
+impl Queue {
+    /// Something is to be sent, and nothing but time keeps it.
+    fn is_waiting_to_send(&self) -> bool {
+        let in_flight = self.batches.iter().any(|batch| batch.in_flight);
+        self.batches.front().is_some_and(|batch| !batch.in_flight) && !(self.draining && in_flight)
+    }
+}
+
+/// A producer of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Producer {
     config: Config,
@@ -160,7 +169,7 @@ impl Producer {
         let retry = self
             .queues
             .values()
-            .filter(|queue| queue.batches.front().is_some_and(|batch| !batch.in_flight))
+            .filter(|queue| queue.is_waiting_to_send())
             .map(|queue| queue.not_before)
             .filter(|at| *at > Instant::ZERO)
             .min();
@@ -293,14 +302,22 @@ impl Producer {
         if self.asking_id || self.id_not_before > now {
             return;
         }
-        let Some(broker) = self.links.brokers.keys().next().copied() else { return };
+        let Some(broker) = self.links.brokers.keys().next().copied() else {
+            self.id_not_before = now + self.config.backoff;
+            return;
+        };
         let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..InitProducerIdRequest::default() };
         self.asking_id = self.links.ask(now, broker, Asked::ProducerId, request.into(), fx);
+        self.id_not_before = now + self.config.backoff;
     }
 
     fn pump_partition(&mut self, now: Now, partition: &TopicPartition, fx: &mut Effects<Effect>) {
-        let Some(led) = self.links.leaders.get(partition).copied() else { return };
+        let led = self.links.leaders.get(partition).copied();
         let Some(queue) = self.queues.get_mut(partition) else { return };
+        let Some(led) = led else {
+            queue.not_before = now.at + self.config.backoff;
+            return;
+        };
         let in_flight = queue.batches.iter().filter(|batch| batch.in_flight).count();
         if queue.not_before > now.at || (queue.draining && in_flight > 0) {
             return;

@@ -45,6 +45,10 @@ pub struct Host {
     /// When the world will look whether the node wants to be woken.
     pub look_at: Option<Instant>,
 
+    /// When it last woke by itself, and how often at that moment.
+    pub woke_at: Instant,
+    pub wakes_now: u32,
+
     // What a tester asked for.
     pub lose_reply_to: BTreeSet<NodeId>,
     pub fail_reply_to: BTreeMap<NodeId, i16>,
@@ -104,6 +108,8 @@ impl Host {
             dials: BTreeMap::new(),
             links: BTreeMap::new(),
             look_at: None,
+            woke_at: Instant::ZERO,
+            wakes_now: 0,
             lose_reply_to: BTreeSet::new(),
             fail_reply_to: BTreeMap::new(),
         }

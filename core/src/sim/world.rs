@@ -84,6 +84,9 @@ enum Reason {
     Silence,
 }
 
+/// More wakes of one node at one moment are a livelock.
+const WAKES_AT_ONCE: u32 = 1000;
+
 /// A whole cluster with its network, disks, clocks and clients.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -667,12 +670,23 @@ impl World {
         }
         let Some(machine) = &host.machine else { return };
         let now = host.clock.read(self.now);
-        if machine.wake_at().is_some_and(|wake| wake.at <= now.at) {
+        if let Some(wake) = machine.wake_at().filter(|wake| wake.at <= now.at) {
             self.record(self.hosts[at].id, What::Woke, 0);
+            let why = wake.why;
+            self.count_idle_wake(at, why);
             self.input(at, Input::Wake);
         } else {
             self.plan_look(at);
         }
+    }
+
+    /// A machine that wakes for ever at one moment would stop the world's time.
+    fn count_idle_wake(&mut self, at: usize, why: &'static str) {
+        let host = &mut self.hosts[at];
+        host.wakes_now = if host.woke_at == self.now { host.wakes_now + 1 } else { 1 };
+        host.woke_at = self.now;
+        let (wakes, limit) = (host.wakes_now, WAKES_AT_ONCE);
+        assert!(wakes <= limit, "{} wakes for the {wakes}th time at {} (at most {limit}): {why}", host.id, self.now);
     }
 
     // ---- effects ---------------------------------------------------------------------------------------------------
