@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-wasm setup-page setup-browser build play sim bench test clean
+.PHONY: help setup setup-wasm setup-page setup-browser build play sim bench clean
 
 PORT ?= 8080
 WASM_BINDGEN := 0.2.130
@@ -87,17 +87,7 @@ sim:
 bench:
 	@cargo sim --bench
 
-test: setup
-	@echo "test: unit tests of the core, in debug"
-	cargo test -q -p glasshouse-core
-	@echo "test: the tests that span rooms, in release"
-	cargo test -q --release -p glasshouse-tests
-	@echo "test: the page's own logic"
-	cargo test -q -p glasshouse-web --lib
-	@echo "test: the core and the page's components in a browser"
-	CHROMEDRIVER=$$(command -v chromedriver) wasm-pack test --headless --chrome core
-	CHROMEDRIVER=$$(command -v chromedriver) wasm-pack test --headless --chrome web-app
-	@$(MAKE) --no-print-directory build
+include make/test.mk
 
 clean:
 	cargo clean
