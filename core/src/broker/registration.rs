@@ -123,7 +123,12 @@ impl Broker {
 
     /// Asks what the step needs; also to ask it again.
     fn take_step(&mut self, now: Now, step: Step, fx: &mut Effects<Effect>) {
+        // Answers to this step are still owed: the last of them says how it goes on.
+        if matches!(self.registration.step, Step::Paths { owed, .. } if owed > 0) {
+            return;
+        }
         self.registration.step = step;
+        self.deadlines.clear(&Timer::Registration);
         let me = znodes::broker(self.id);
         let op = match step {
             Step::Waiting | Step::Registered | Step::Refused | Step::Leaving => return,
