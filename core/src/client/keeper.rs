@@ -46,7 +46,8 @@ pub struct KeeperClient {
     owned: Vec<(Arc<str>, i32)>,
     /// The outcome of the last write to a node is unknown: read it before the next.
     unsure: Vec<Arc<str>>,
-    started: bool,
+    /// No session is wanted any more, or none yet: once the last one is closed, the next begins.
+    between_sessions: bool,
     busy: bool,
     pub acknowledged: u64,
     pub failed: u64,
@@ -70,7 +71,7 @@ impl KeeperClient {
             config,
             owned: Vec::new(),
             unsure: Vec::new(),
-            started: false,
+            between_sessions: true,
             busy: true,
             acknowledged: 0,
             failed: 0,
@@ -93,13 +94,14 @@ impl KeeperClient {
 
     pub fn wake_at(&self) -> Option<Wake> {
         let write = Wake { at: self.next_write_at, why: "the next write" };
-        let start = (!self.started).then_some(Wake { at: Instant::ZERO, why: "it starts" });
+        let idle = self.between_sessions && self.session.is_closed();
+        let start = idle.then_some(Wake { at: Instant::ZERO, why: "it starts" });
         Wake::soonest(start, Wake::soonest(self.session.wake_at(), self.busy.then_some(write)))
     }
 
     pub fn on_wake(&mut self, now: Now, fx: &mut Effects<Effect>) {
-        if !self.started {
-            self.started = true;
+        if self.between_sessions && self.session.is_closed() {
+            self.between_sessions = false;
             self.within(fx, |client, fx| {
                 client.session.start(now, fx);
                 Vec::new()
@@ -109,7 +111,7 @@ impl KeeperClient {
         self.on_events(now, events, fx);
         if self.next_write_at <= now.at {
             self.next_write_at = now.at + self.config.every;
-            if self.busy && self.session.is_connected() && self.session.pending() < 8 {
+            if self.busy && !self.between_sessions && self.session.is_connected() && self.session.pending() < 8 {
                 self.act(now, fx);
             }
         }
@@ -284,7 +286,7 @@ impl KeeperClient {
                 });
                 self.on_events(now, events, fx);
                 self.owned.clear();
-                self.started = false;
+                self.between_sessions = true;
             }
             _ => {
                 // Somebody's counter: every client makes this one.
