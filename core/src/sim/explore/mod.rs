@@ -4,6 +4,7 @@
 //! a violation is told with the path that led to it. What a world is and what can happen in it is in the file of that
 //! world.
 
+mod search;
 mod seen;
 pub mod zab;
 
