@@ -280,9 +280,10 @@ impl Broker {
         }
     }
 
-    /// How long a start waits for an earlier registration to go.
+    /// How long a start waits for an earlier registration to go: its session may outlive some elections of the keepers,
+    /// each of which gives it a whole timeout more.
     fn patience(&self) -> Span {
-        self.settings.zookeeper_session_timeout * 2
+        self.settings.zookeeper_session_timeout * 10
     }
 
     /// The step is tried again.

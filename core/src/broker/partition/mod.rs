@@ -197,3 +197,6 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
