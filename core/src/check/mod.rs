@@ -4,20 +4,64 @@
 //! is ghost state that no node reads. A loss that the settings allow is told as *allowed loss*, never as a pass or a
 //! violation: [`Promise`] says which is which.
 
+//! Each checker keeps one file: [`zab`] and [`tree`] for the ensemble, [`log`] and [`isr`] for partitions, [`history`] for
+//! what clients were told, [`liveness`] for what must come back once everything is healed. They share nothing but the
+//! [`Findings`] they report to. A step costs what it changed: they look at what it emitted and told, and at nothing else.
+
+mod history;
+mod isr;
+mod liveness;
+mod log;
 pub mod register;
+mod run;
+mod tree;
+mod zab;
 
 pub use register::{INVARIANTS, Invariant};
 
-use crate::id::NodeId;
+use crate::api::kafka;
+use crate::api::keeper::{Op, Request as KeeperRequest};
+use crate::api::storage::{Lane, StoreOp};
+use crate::broker::Broker;
+use crate::client::Client;
+use crate::id::{BrokerId, KeeperId, NodeId, Zxid};
+use crate::keeper::Keeper;
 use crate::machine::Effects;
-use crate::node::Effect;
+use crate::node::{Effect, RequestBody};
 use crate::nodes::Node;
+use crate::note::Note;
+use crate::note::broker::{BrokerNote, Cause};
+use crate::note::client::ClientNote;
+use crate::note::controller::ControllerNote;
+use crate::note::keeper::KeeperNote;
+use crate::note::zab::{SyncKind, ZabNote};
 use crate::rules::Rules;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
+use crate::znode::LoggedTxn;
+use history::Histories;
+use isr::Cluster;
+use log::Logs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tree::Trees;
+use zab::Ensemble;
 
 /// What the settings of a world owe its clients.
+///
+/// What is *allowed loss*, and why:
+///
+/// - **acks=0 and acks=1** (K11). Nobody but the leader was asked to hold the record; a clean election may drop it. Told
+///   as HIST-1.
+/// - **An unclean election** (K10), by `unclean.leader.election.enable` or an operator's command: the new leader's log is
+///   the partition's from there on, whatever was committed before. A leader that was replaced by one and does not know it
+///   may even commit what nobody will ever read again (K20). Told as LOG-3, HIST-1 and HIST-2.
+/// - **Power loss with `flush = kafka`** (K12, K13). A replica counts what is in its page cache; one that loses it stays in
+///   the ISR and can be elected. A replica that *lost committed records* is marked, and only what lay there may go.
+/// - **A replaced or rotten disk** (K14), of a replica that held the records: the same.
+/// - **min.insync.replicas = 1**: a record on one replica is committed. It is lost only by one of the above.
+///
+/// What is never allowed: losing what was fsynced because the disk lied (that is sabotage, and must be caught), because
+/// of a process crash (the page cache is whole), or because an old rule of the protocol was in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Promise {
     pub rules: Rules,
@@ -26,6 +70,8 @@ pub struct Promise {
     /// Each topic's `min.insync.replicas` and whether it allows unclean elections.
     pub topics: BTreeMap<Arc<str>, TopicPromise>,
     pub voters: u32,
+    /// How long a healed world may take until everything moves again.
+    pub patience: Span,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,44 +129,333 @@ pub struct Seen {
     pub node: NodeId,
 }
 
-/// Every checker of one world.
+/// What befell a node since it started last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// Its page cache may be gone: the power, or a disk that refused a write.
+    cache: bool,
+    replaced: bool,
+    rotten: bool,
+    lying: bool,
+}
+
+impl Faults {
+    fn has_lost_cache(self) -> bool {
+        self.cache || self.replaced || self.rotten
+    }
+
+    fn has_bad_disk(self) -> bool {
+        self.replaced || self.rotten
+    }
+
+    fn how(self) -> &'static str {
+        if self.replaced {
+            "a replaced disk"
+        } else if self.rotten {
+            "a rotten disk"
+        } else {
+            "a power loss"
+        }
+    }
+}
+
+/// Where checkers report to. Only the first violation is kept: what follows is often its echo.
 #[derive(Clone, Debug, Default)]
-pub struct Checks {
-    promise: Promise,
+pub(crate) struct Findings {
+    at: Instant,
+    entry: u64,
+    node: Option<NodeId>,
     fired: Option<Violation>,
     allowed: Vec<AllowedLoss>,
 }
 
-impl Checks {
-    pub fn new(promise: Promise) -> Checks {
-        Checks { promise, ..Checks::default() }
+/// Allowed losses that are listed; the rest of a bad day is like them.
+const ALLOWED: usize = 1_000;
+
+impl Findings {
+    fn look(&mut self, seen: Seen) {
+        (self.at, self.entry, self.node) = (seen.at, seen.entry, Some(seen.node));
     }
 
-    /// A node has started; `machine` is what it recovered.
-    pub fn booted(&mut self, _seen: Seen, _machine: &Node, _fx: &Effects<Effect>) {}
+    fn at(&self) -> Instant {
+        self.at
+    }
+
+    fn fire(&mut self, invariant: &'static str, detail: impl FnOnce() -> String) {
+        if self.fired.is_none() {
+            let (at, entry, node) = (self.at, self.entry, self.node);
+            self.fired = Some(Violation { invariant, at, entry, node, detail: detail() });
+        }
+    }
+
+    fn allow(&mut self, invariant: &'static str, why: impl FnOnce() -> String) {
+        if self.allowed.len() < ALLOWED {
+            let loss = AllowedLoss { invariant, at: self.at, why: why() };
+            if self.allowed.last().is_none_or(|last| last.why != loss.why) {
+                self.allowed.push(loss);
+            }
+        }
+    }
+}
+
+/// Every checker of one world.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    promise: Promise,
+    find: Findings,
+    faults: BTreeMap<NodeId, Faults>,
+    ensemble: Ensemble,
+    trees: Trees,
+    /// The zxid each keeper's tree was last compared at.
+    compared: BTreeMap<KeeperId, Zxid>,
+    cluster: Cluster,
+    logs: Logs,
+    histories: Histories,
+}
+
+impl Checks {
+    pub fn new(promise: Promise) -> Checks {
+        Checks { ensemble: Ensemble::new(promise.voters), promise, ..Checks::default() }
+    }
+
+    /// A node has started; `machine` is what it recovered. Its first effects and notes come with `stepped`, next.
+    pub fn booted(&mut self, seen: Seen, machine: &Node, _fx: &Effects<Effect>) {
+        self.find.look(seen);
+        let faults = self.faults.remove(&seen.node).unwrap_or_default();
+        match machine {
+            Node::Keeper(keeper) => {
+                let peer = keeper.peer();
+                self.ensemble.on_boot(peer.config().me, peer, faults, &mut self.find);
+                self.compared.remove(&peer.config().me);
+            }
+            Node::Broker(broker) => self.on_broker_boot(broker, faults),
+            Node::Client(_) => {}
+        }
+    }
+
+    fn on_broker_boot(&mut self, broker: &Broker, faults: Faults) {
+        let id = broker.id();
+        let Checks { promise, cluster, logs, find, .. } = self;
+        let owed = |partition: &_| promise.flush && cluster.is_in_sync(partition, id);
+        for partition in broker.partitions() {
+            let (log, name) = (&partition.log, partition.name());
+            let (start, end, hw) = (log.start().0, log.end().0, log.high_watermark().0);
+            logs.on_boot(id, name, start, end, hw, faults, owed(name), find);
+        }
+        logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), faults, owed, find);
+    }
 
     /// Something befell a node.
-    pub fn befell(&mut self, _seen: Seen, _fault: Fault, _why: &str) {}
+    pub fn befell(&mut self, seen: Seen, fault: Fault, _why: &str) {
+        let faults = self.faults.entry(seen.node).or_default();
+        match fault {
+            Fault::Crash | Fault::Refused => {}
+            Fault::PowerLoss | Fault::Halt => faults.cache = true,
+            Fault::DiskReplaced => faults.replaced = true,
+            Fault::LyingSync => faults.lying = true,
+            Fault::BitRot => faults.rotten = true,
+        }
+    }
 
     /// A node has taken an input: its effects are not yet performed.
-    pub fn stepped(&mut self, _seen: Seen, _machine: &Node, _fx: &Effects<Effect>, _counts: &mut Counts) {}
+    pub fn stepped(&mut self, seen: Seen, machine: &Node, fx: &Effects<Effect>, counts: &mut Counts) {
+        if fx.is_empty() {
+            return;
+        }
+        self.find.look(seen);
+        match machine {
+            Node::Keeper(keeper) => self.on_keeper(keeper, fx),
+            Node::Broker(broker) => self.on_broker(broker, fx),
+            Node::Client(client) => self.on_client(client, fx),
+        }
+        for note in &fx.notes {
+            if let Some(what) = counted(note) {
+                *counts.entry(what).or_default() += 1;
+            }
+        }
+    }
+
+    fn on_keeper(&mut self, keeper: &Keeper, fx: &Effects<Effect>) {
+        let (peer, id) = (keeper.peer(), keeper.peer().config().me);
+        for effect in &fx.effects {
+            if let Effect::Store { lane: Lane::Journal, op } = effect {
+                self.ensemble.on_store(id, op, &mut self.find);
+            }
+        }
+        self.ensemble.on_peer(id, peer);
+        for note in &fx.notes {
+            match note {
+                Note::Zab(note) => {
+                    if let Some((zxid, body)) = self.ensemble.on_note(id, peer, note, &mut self.find) {
+                        self.on_committed(zxid, body);
+                    }
+                }
+                Note::Keeper(note) => self.trees.on_note(note, &mut self.find),
+                Note::Broker(_) | Note::Controller(_) | Note::Client(_) => {}
+            }
+        }
+        let applied = keeper.tree().last_zxid();
+        let compared = self.compared.entry(id).or_default();
+        if *compared != applied {
+            let from = core::mem::replace(compared, applied).min(applied);
+            self.trees.on_applied(keeper, from, &mut self.find);
+        }
+    }
+
+    /// A transaction was committed, for the first time anywhere.
+    fn on_committed(&mut self, zxid: Zxid, body: Option<bytes::Bytes>) {
+        let Some(Ok(LoggedTxn { header, txn, .. })) = body.map(LoggedTxn::decode) else { return };
+        self.trees.on_committed(&header, &txn, &mut self.find);
+        self.histories.on_committed(&header, &txn);
+        self.cluster.on_committed(zxid, &txn, &mut self.find);
+        for (partition, epoch) in self.cluster.take_unclean() {
+            let allowed = self.promise.topics.get(&partition.topic).is_none_or(|topic| topic.unclean);
+            if !allowed && !self.cluster.is_unclean_asked() {
+                self.find.fire("CTL-4", || {
+                    format!("{partition} gets a leader from outside its ISR in epoch {epoch}, which nobody allows")
+                });
+            }
+            self.logs.on_unclean(&partition, epoch);
+        }
+    }
+
+    fn on_broker(&mut self, broker: &Broker, fx: &Effects<Effect>) {
+        let id = broker.id();
+        let Checks { logs, find, .. } = self;
+        for effect in &fx.effects {
+            let Effect::Store { lane, op } = effect else { continue };
+            match (lane, op) {
+                (Lane::Log(partition), StoreOp::Append { batches }) => logs.on_append(id, partition, batches, find),
+                (Lane::Log(partition), StoreOp::CreateLog { topic_id }) => logs.on_create(id, partition, *topic_id),
+                (Lane::Log(partition), StoreOp::TruncateLog { to }) => logs.on_truncate(id, partition, to.0, find),
+                (Lane::Log(partition), StoreOp::RestartLog { start }) => logs.on_restart(id, partition, start.0, find),
+                (Lane::Log(partition), StoreOp::DropSegments { to }) => logs.on_drop_below(id, partition, to.0),
+                (Lane::Log(partition), StoreOp::DeleteLog) => logs.on_delete(id, partition),
+                (Lane::Checkpoint, StoreOp::LeaderEpochs { partition, entries }) => {
+                    logs.on_epochs(id, partition, entries, find);
+                }
+                _ => {}
+            }
+        }
+        for note in &fx.notes {
+            match note {
+                Note::Broker(note) => self.on_broker_note(broker, id, note),
+                Note::Controller(ControllerNote::BecameController { epoch }) => {
+                    let node = self.find.node.unwrap_or(NodeId::Broker(0));
+                    self.cluster.on_controller(node, *epoch, &mut self.find);
+                }
+                Note::Controller(_) | Note::Zab(_) | Note::Keeper(_) | Note::Client(_) => {}
+            }
+        }
+    }
+
+    fn on_broker_note(&mut self, broker: &Broker, id: BrokerId, note: &BrokerNote) {
+        let Checks { cluster, logs, histories, find, .. } = self;
+        match note {
+            BrokerNote::HighWatermark { partition, offset } => {
+                let Some(replica) = broker.partition(partition) else { return };
+                if let Some(leader) = replica.leader() {
+                    if leader.isr.maximal_len() < replica.min_isr() {
+                        find.fire("ISR-5", || {
+                            format!(
+                                "broker {id} commits {partition} up to {offset} with {} in sync, {} are needed",
+                                leader.isr.maximal_len(),
+                                replica.min_isr()
+                            )
+                        });
+                    }
+                    let in_sync = cluster.isr_led_by(partition, id, replica.leader_epoch().0);
+                    logs.on_leader_high_watermark(id, partition, offset.0, in_sync, find);
+                    if let Some(ghost) = logs.ghost(partition) {
+                        histories.on_committed_log(partition, ghost, find);
+                    }
+                } else {
+                    logs.on_follower_high_watermark(id, partition, offset.0, find);
+                }
+            }
+            BrokerNote::BecameLeader { partition, epoch, .. } => {
+                logs.on_leader(id, partition, *epoch, find);
+                if let Some(ghost) = logs.ghost(partition) {
+                    histories.on_committed_log(partition, ghost, find);
+                }
+            }
+            BrokerNote::Acknowledged { partition, last, all: true, .. } => {
+                logs.on_acknowledged(id, partition, last.0, find);
+            }
+            BrokerNote::Registered { id, epoch } => cluster.on_registered(*id, *epoch, find),
+            _ => {}
+        }
+    }
+
+    fn on_client(&mut self, client: &Client, fx: &Effects<Effect>) {
+        for effect in &fx.effects {
+            let Effect::Ask { request, .. } = effect else { continue };
+            match &request.body {
+                RequestBody::Keeper(KeeperRequest::Op { op: Op::GetData { path, watch: true }, .. }) => {
+                    if let Client::Keeper(client) = client
+                        && let Some(session) = client.session()
+                    {
+                        self.trees.on_armed(session, path);
+                    }
+                }
+                RequestBody::Kafka(asked) => match &asked.body {
+                    kafka::Request::ElectLeaders(elect) if elect.election_type == 1 => self.cluster.on_unclean_asked(),
+                    kafka::Request::IncrementalAlterConfigs(_) => self.cluster.on_unclean_asked(),
+                    _ => {}
+                },
+                RequestBody::Keeper(_) => {}
+            }
+        }
+        for note in &fx.notes {
+            let Note::Client(note) = note else { continue };
+            match note {
+                ClientNote::Watched { session, path, .. } => self.trees.on_watched(*session, path, &mut self.find),
+                ClientNote::SessionLost { session } => self.trees.on_session_over(*session),
+                _ => {}
+            }
+            self.histories.on_client(note, &self.logs, &mut self.find);
+        }
+    }
 
     /// The world has come to rest: everything healed, everybody up, and time enough.
-    pub fn at_rest<'a>(&mut self, _at: Instant, _entry: u64, _machines: impl Iterator<Item = (NodeId, &'a Node)>) {}
+    pub fn at_rest<'a>(&mut self, at: Instant, entry: u64, machines: impl Iterator<Item = (NodeId, &'a Node)>) {
+        (self.find.at, self.find.entry, self.find.node) = (at, entry, None);
+        let nodes = liveness::Nodes::of(machines);
+        nodes.check(self);
+    }
 
     pub fn has_fired(&self) -> bool {
-        self.fired.is_some()
+        self.find.fired.is_some()
     }
 
     pub fn fired(&self) -> Option<&Violation> {
-        self.fired.as_ref()
+        self.find.fired.as_ref()
     }
 
     pub fn allowed(&self) -> &[AllowedLoss] {
-        &self.allowed
+        &self.find.allowed
     }
 
     pub fn promise(&self) -> &Promise {
         &self.promise
     }
+}
+
+/// Under which name the swarm counts a fact.
+fn counted(note: &Note) -> Option<&'static str> {
+    Some(match note {
+        Note::Zab(ZabNote::Established { .. }) => "election",
+        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Diff | SyncKind::DiffFromDisk, .. }) => "DIFF",
+        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Trunc, .. }) => "TRUNC",
+        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Snap, .. }) => "SNAP",
+        Note::Keeper(KeeperNote::SessionExpired { .. }) => "session expiry",
+        Note::Keeper(KeeperNote::SessionMoved { .. }) => "session moved",
+        Note::Broker(BrokerNote::IsrShrunk { .. }) => "ISR shrink",
+        Note::Broker(BrokerNote::IsrExpanded { .. }) => "ISR expand",
+        Note::Broker(BrokerNote::Truncated { cause: Cause::Divergence, .. }) => "truncation by epoch",
+        Note::Controller(ControllerNote::FailoverDone { .. }) => "controller failover",
+        Note::Controller(ControllerNote::ReassignmentFinished { .. }) => "reassignment",
+        Note::Controller(ControllerNote::UncleanElection { .. }) => "unclean election",
+        _ => return None,
+    })
 }

@@ -1,0 +1,375 @@
+//! What clients were told, against what there is (protocol.md D.1-17 to -19, D.2-8, -9, -15).
+//!
+//! Producers: what was acknowledged is where they were told. Consumers: nobody sees what is not committed, and what was
+//! seen never changes. ZooKeeper's clients: writes and reads agree with the one order of transactions.
+
+use super::Findings;
+use super::log::{Batch, Ghost, Logs};
+use crate::id::{NodeId, SessionId, TopicPartition, Zxid};
+use crate::note::client::ClientNote;
+use crate::time::{Instant, Span};
+use crate::znode::{Txn, TxnHeader};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Versions of one znode that are remembered.
+const VERSIONS: usize = 64;
+/// Znodes below [`ROOT`] that are remembered.
+const NODES: usize = 50_000;
+/// Where the simulated clients write.
+const ROOT: &str = "/app/";
+
+/// One state of a znode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    zxid: Zxid,
+    /// −1 where it is gone.
+    version: i32,
+    data: Option<u64>,
+}
+
+/// How far the sequences of one partition's committed log were followed.
+#[derive(Clone, Debug, Default)]
+struct Sequences {
+    upto: usize,
+    /// The last (epoch, sequence) of each producer.
+    last: BTreeMap<i64, (i16, i32)>,
+}
+
+/// What clients were told, as far as it can still be contradicted.
+#[derive(Clone, Debug, Default)]
+pub struct Histories {
+    sequences: BTreeMap<TopicPartition, Sequences>,
+    /// Acknowledged by a leader alone, and not yet committed: base offset to the first record's value.
+    weak: BTreeMap<TopicPartition, BTreeMap<i64, u64>>,
+    nodes: Arc<BTreeMap<Arc<str>, Arc<Vec<Version>>>>,
+    ephemerals: BTreeMap<SessionId, Vec<Arc<str>>>,
+    /// When each producer was answered last.
+    answered: BTreeMap<NodeId, Instant>,
+    /// The last zxid each session saw.
+    seen: BTreeMap<SessionId, Zxid>,
+}
+
+impl Histories {
+    // Kafka.
+
+    /// The committed log of a partition grew, or was given up from somewhere on.
+    pub fn on_committed_log(&mut self, partition: &TopicPartition, ghost: &Ghost, find: &mut Findings) {
+        let sequences = match self.sequences.get_mut(partition) {
+            Some(known) => known,
+            None => self.sequences.entry(partition.clone()).or_default(),
+        };
+        let log = ghost.committed();
+        if sequences.upto > log.len() {
+            // Given up: what was followed no longer counts.
+            *sequences = Sequences { upto: log.len(), last: BTreeMap::new() };
+        }
+        for batch in log.iter_from(sequences.upto) {
+            if batch.producer >= 0 {
+                follow(&mut sequences.last, batch, partition, ghost, find);
+            }
+            if let Some(weak) = self.weak.get_mut(partition) {
+                while let Some(entry) = weak.first_entry().filter(|entry| *entry.key() <= batch.base) {
+                    let (base, first) = entry.remove_entry();
+                    if batch.base != base || batch.first.is_some_and(|held| held != first) {
+                        find.allow("HIST-1", || {
+                            format!("{partition} lost the write at {base}, which only its leader had acknowledged (acks=1)")
+                        });
+                    }
+                }
+            }
+        }
+        sequences.upto = log.len();
+    }
+
+    pub fn on_client(&mut self, note: &ClientNote, logs: &Logs, find: &mut Findings) {
+        match note {
+            ClientNote::Acknowledged { partition, base, records, first, acks } => {
+                if let Some(node) = find.node {
+                    self.answered.insert(node, find.at());
+                }
+                if let Some(ghost) = logs.ghost(partition) {
+                    self.on_acknowledged(partition, base.0, *records, *first, *acks, ghost, find);
+                }
+            }
+            ClientNote::Read { partition, base, records, first, high_watermark } => {
+                if let Some(ghost) = logs.ghost(partition) {
+                    on_read(partition, base.0, *records, *first, high_watermark.0, ghost, find);
+                }
+            }
+            ClientNote::SessionOpened { session } => {
+                self.seen.insert(*session, Zxid::ZERO);
+            }
+            ClientNote::SessionLost { session } => {
+                self.seen.remove(session);
+            }
+            ClientNote::Wrote { session, path, data, version, zxid } => {
+                self.see(*session, *zxid, find);
+                self.on_wrote(*session, path, *data, *version, *zxid, find);
+            }
+            ClientNote::Saw { session, path, data, version, modified, seen } => {
+                self.see(*session, *seen, find);
+                self.on_saw(*session, path, *data, *version, *modified, *seen, find);
+            }
+            ClientNote::Produces { .. }
+            | ClientNote::Refused { .. }
+            | ClientNote::GaveUp { .. }
+            | ClientNote::Reset { .. }
+            | ClientNote::Administered { .. }
+            | ClientNote::WriteUnknown { .. }
+            | ClientNote::Watched { .. } => {}
+        }
+    }
+
+    /// Whether a producer was answered nothing for longer than `patience`.
+    pub fn is_silent_since(&self, client: NodeId, now: Instant, patience: Span) -> bool {
+        self.answered.get(&client).is_none_or(|last| now.since(*last) > patience)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one acknowledgement, each used once")]
+    fn on_acknowledged(
+        &mut self,
+        partition: &TopicPartition,
+        base: i64,
+        records: u32,
+        first: u64,
+        acks: i16,
+        ghost: &Ghost,
+        find: &mut Findings,
+    ) {
+        if base < 0 || base < ghost.forgotten_below() {
+            return;
+        }
+        if acks == -1 {
+            let there = ghost.committed_at(base);
+            if there.is_some_and(|batch| is_it(batch, records, first)) {
+                return;
+            }
+            match ghost.may_be_gone(base) {
+                Some(why) => find.allow("HIST-1", || format!("{partition} lost the acknowledged write at {base}: {why}")),
+                None => find.fire("HIST-1", || {
+                    let held = there.map_or("nothing committed".to_owned(), |batch| format!("{batch:?}"));
+                    format!("value {first} was acknowledged at offset {base} of {partition} by acks=all, where there is {held}")
+                }),
+            }
+        } else if acks == 1 && base >= ghost.high_watermark() {
+            if ghost.holds(base, first) {
+                self.weak.entry(partition.clone()).or_default().insert(base, first);
+            } else {
+                find.allow("HIST-1", || {
+                    format!("{partition} lost the write at {base}, which only its leader had acknowledged (acks=1)")
+                });
+            }
+        } else if acks == 1 && ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
+            find.allow("HIST-1", || {
+                format!("{partition} lost the write at {base}, which only its leader had acknowledged (acks=1)")
+            });
+        }
+    }
+
+    // ZooKeeper.
+
+    fn see(&mut self, session: SessionId, zxid: Zxid, find: &mut Findings) {
+        let before = self.seen.entry(session).or_default();
+        if zxid < *before {
+            let before = *before;
+            find.fire("HIST-6", || format!("session {session} is answered at {zxid} after it was answered at {before}"));
+        }
+        *before = (*before).max(zxid);
+    }
+
+    fn on_wrote(
+        &self,
+        session: SessionId,
+        path: &Arc<str>,
+        data: Option<u64>,
+        version: i32,
+        zxid: Zxid,
+        find: &mut Findings,
+    ) {
+        let Some(versions) = self.nodes.get(path) else {
+            if path.starts_with(ROOT) && self.nodes.len() < NODES {
+                find.fire("HIST-5", || format!("session {session} was told that {path} is written at {zxid}; nothing was"));
+            }
+            return;
+        };
+        let at = versions.partition_point(|held| held.zxid <= zxid);
+        let held = at.checked_sub(1).map(|at| versions[at]).filter(|held| held.zxid == zxid);
+        if at == 0 && held.is_none() && versions.len() >= VERSIONS {
+            return;
+        }
+        if held.is_none_or(|held| held.version != version || held.data != data) {
+            find.fire("HIST-5", || {
+                format!("session {session} was told that {path} has version {version}, value {data:?} by {zxid}; it has {held:?}")
+            });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one read, each used once")]
+    fn on_saw(
+        &self,
+        session: SessionId,
+        path: &Arc<str>,
+        data: Option<u64>,
+        version: i32,
+        modified: Zxid,
+        seen: Zxid,
+        find: &mut Findings,
+    ) {
+        if !path.starts_with(ROOT) {
+            return;
+        }
+        let held = match self.nodes.get(path) {
+            None => None,
+            Some(versions) => match versions.partition_point(|held| held.zxid <= seen).checked_sub(1) {
+                None if versions.len() >= VERSIONS => return,
+                None => None,
+                Some(at) => Some(versions[at]),
+            },
+        };
+        let agrees = match held.filter(|held| held.version >= 0) {
+            None => version == -1,
+            Some(held) => held.version == version && held.data == data && held.zxid == modified,
+        };
+        if !agrees {
+            find.fire("HIST-7", || {
+                format!(
+                    "session {session} reads version {version}, value {data:?} of {path}, modified at {modified}, in the state of {seen}: it is {held:?}"
+                )
+            });
+        }
+    }
+
+    /// A transaction was committed.
+    pub fn on_committed(&mut self, header: &TxnHeader, txn: &Txn) {
+        match txn {
+            Txn::Multi(parts) => {
+                if !parts.iter().any(|part| matches!(part, Txn::Error(_))) {
+                    for part in parts {
+                        self.on_committed(header, part);
+                    }
+                }
+            }
+            Txn::Create { path, data, ephemeral, .. } => {
+                if let Some(path) = self.write(path.as_str(), header.zxid, 0, data.as_ref())
+                    && *ephemeral
+                {
+                    self.ephemerals.entry(header.session).or_default().push(path);
+                }
+            }
+            Txn::SetData { path, data, version } => {
+                self.write(path.as_str(), header.zxid, *version, data.as_ref());
+            }
+            Txn::Delete { path } | Txn::DeleteContainer { path } => {
+                self.write(path.as_str(), header.zxid, -1, None);
+            }
+            Txn::CloseSession { paths } => {
+                for path in paths {
+                    self.write(path.as_str(), header.zxid, -1, None);
+                }
+                for path in self.ephemerals.remove(&header.session).unwrap_or_default() {
+                    self.forget(&path, header.zxid);
+                }
+            }
+            Txn::Reconfig { .. }
+            | Txn::SetAcl { .. }
+            | Txn::Check { .. }
+            | Txn::CreateSession { .. }
+            | Txn::Error(_) => {}
+        }
+    }
+
+    fn write(&mut self, path: &str, zxid: Zxid, version: i32, data: Option<&Bytes>) -> Option<Arc<str>> {
+        if !path.starts_with(ROOT) {
+            return None;
+        }
+        let data = data.and_then(|data| data.first_chunk::<8>().copied()).map(u64::from_be_bytes);
+        let nodes = Arc::make_mut(&mut self.nodes);
+        if nodes.len() >= NODES {
+            nodes.retain(|_, versions| versions.last().is_some_and(|last| last.version >= 0));
+        }
+        let path: Arc<str> = match nodes.get_key_value(path) {
+            Some((held, _)) => held.clone(),
+            None => path.into(),
+        };
+        let versions = Arc::make_mut(nodes.entry(path.clone()).or_default());
+        if versions.len() >= 2 * VERSIONS {
+            versions.drain(..VERSIONS);
+        }
+        versions.push(Version { zxid, version, data });
+        Some(path)
+    }
+
+    /// An ephemeral that its session's end deletes, if it is still there.
+    fn forget(&mut self, path: &Arc<str>, zxid: Zxid) {
+        let alive = self.nodes.get(path).and_then(|versions| versions.last()).is_some_and(|last| last.version >= 0);
+        if alive {
+            self.write(path, zxid, -1, None);
+        }
+    }
+}
+
+fn is_it(batch: &Batch, records: u32, first: u64) -> bool {
+    batch.first.is_none_or(|held| held == first) && batch.records() == i64::from(records)
+}
+
+/// HIST-4: sequences of one producer epoch follow each other without gap or repetition.
+fn follow(
+    last: &mut BTreeMap<i64, (i16, i32)>,
+    batch: &Batch,
+    partition: &TopicPartition,
+    ghost: &Ghost,
+    find: &mut Findings,
+) {
+    let end = (i64::from(batch.sequence) + batch.records() - 1) & i64::from(i32::MAX);
+    let before = last.insert(batch.producer, (batch.producer_epoch, end as i32));
+    let fits = match before {
+        // Its state may have been given up with what the log lost.
+        None => batch.sequence == 0 || ghost.may_be_gone(batch.base).is_some(),
+        Some((epoch, _)) if batch.producer_epoch > epoch => batch.sequence == 0,
+        Some((epoch, sequence)) => {
+            let next = (i64::from(sequence) + 1) & i64::from(i32::MAX);
+            batch.producer_epoch == epoch && i64::from(batch.sequence) == next
+        }
+    };
+    if !fits && ghost.may_be_gone(batch.base).is_none() {
+        find.fire("HIST-4", || {
+            format!(
+                "{partition}, offset {}: producer {} epoch {} sequence {} follows {before:?}",
+                batch.base, batch.producer, batch.producer_epoch, batch.sequence
+            )
+        });
+    }
+}
+
+/// HIST-2 and HIST-3.
+fn on_read(
+    partition: &TopicPartition,
+    base: i64,
+    records: u32,
+    first: u64,
+    high_watermark: i64,
+    ghost: &Ghost,
+    find: &mut Findings,
+) {
+    if base < ghost.forgotten_below() {
+        return;
+    }
+    let last = base + i64::from(records) - 1;
+    if let Some(why) = ghost.may_be_gone(last) {
+        if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
+            find.allow("HIST-2", || format!("somebody read offset {base} of {partition}, which was given up: {why}"));
+        }
+    } else if last >= ghost.high_watermark() || high_watermark > ghost.high_watermark() {
+        let hw = ghost.high_watermark();
+        find.fire("HIST-3", || {
+            format!("a consumer reads up to offset {last} of {partition} (told {high_watermark}); committed is only up to {hw}")
+        });
+    } else if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
+        let held = ghost.committed_at(base);
+        find.fire("HIST-2", || {
+            format!("a consumer reads value {first} at offset {base} of {partition}, where {held:?} was committed")
+        });
+    }
+}

@@ -1,0 +1,218 @@
+//! Leaders, ISRs and controllers as the ensemble has them: every committed write of the znodes that say so
+//! (protocol.md D.2-2, -3, -17, -20).
+
+use super::Findings;
+use crate::broker::znodes::{self, PartitionState, TopicInfo};
+use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, TopicPartition, Zxid};
+use crate::znode::Txn;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A partition as its znodes say.
+#[derive(Clone, Debug, Default)]
+pub struct Partition {
+    pub state: Option<PartitionState>,
+    /// The version of the state znode.
+    pub version: i32,
+    /// Every assigned replica, those that come and those that go included.
+    pub assigned: Vec<BrokerId>,
+}
+
+/// What the znodes of the brokers' side say.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// What `/controller_epoch` holds.
+    controller_epoch: Option<ControllerEpoch>,
+    /// Who said that it became controller in which epoch; pruned to the newest.
+    controllers: BTreeMap<ControllerEpoch, NodeId>,
+    registrations: BTreeMap<BrokerId, BrokerEpoch>,
+    /// An operator asked for an unclean election, or may have allowed them.
+    unclean_asked: bool,
+    /// Leaders elected from outside the ISR, not yet fetched by [`Cluster::take_unclean`].
+    unclean: Vec<(TopicPartition, LeaderEpoch)>,
+}
+
+/// The partition whose state a path holds.
+fn state_of(path: &str) -> Option<TopicPartition> {
+    let rest = path.strip_prefix(znodes::TOPICS)?.strip_prefix('/')?;
+    let (topic, rest) = rest.split_once("/partitions/")?;
+    let partition = rest.strip_suffix("/state")?.parse().ok()?;
+    Some(TopicPartition::new(topic, partition))
+}
+
+/// The topic whose assignment a path holds.
+fn topic_of(path: &str) -> Option<&str> {
+    let topic = path.strip_prefix(znodes::TOPICS)?.strip_prefix('/')?;
+    (!topic.contains('/')).then_some(topic)
+}
+
+impl Cluster {
+    pub fn partition(&self, partition: &TopicPartition) -> Option<&Partition> {
+        self.partitions.get(partition)
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
+        self.partitions.iter()
+    }
+
+    /// The ISR, if this broker leads in this epoch as far as the ensemble knows.
+    pub fn isr_led_by(&self, partition: &TopicPartition, leader: BrokerId, epoch: i32) -> Option<&[BrokerId]> {
+        let state = self.partitions.get(partition)?.state.as_ref()?;
+        (state.leader == Some(leader) && state.leader_epoch.0 == epoch).then_some(state.isr.as_slice())
+    }
+
+    pub fn is_in_sync(&self, partition: &TopicPartition, id: BrokerId) -> bool {
+        let state = self.partitions.get(partition).and_then(|partition| partition.state.as_ref());
+        state.is_some_and(|state| state.isr.contains(&id))
+    }
+
+    /// A transaction was committed.
+    pub fn on_committed(&mut self, zxid: Zxid, txn: &Txn, find: &mut Findings) {
+        match txn {
+            Txn::Multi(parts) => {
+                if !parts.iter().any(|part| matches!(part, Txn::Error(_))) {
+                    for part in parts {
+                        self.on_committed(zxid, part, find);
+                    }
+                }
+            }
+            Txn::Create { path, data, .. } => self.on_written(zxid, path.as_str(), data.as_ref(), 0, find),
+            Txn::SetData { path, data, version } => {
+                self.on_written(zxid, path.as_str(), data.as_ref(), *version, find);
+            }
+            Txn::Delete { path } => self.on_deleted(path.as_str()),
+            Txn::DeleteContainer { .. }
+            | Txn::Reconfig { .. }
+            | Txn::SetAcl { .. }
+            | Txn::Check { .. }
+            | Txn::CreateSession { .. }
+            | Txn::CloseSession { .. }
+            | Txn::Error(_) => {}
+        }
+    }
+
+    fn on_written(&mut self, zxid: Zxid, path: &str, data: Option<&Bytes>, version: i32, find: &mut Findings) {
+        let Some(data) = data else { return };
+        if path == znodes::CONTROLLER_EPOCH {
+            let Some(epoch) = znodes::decode_controller_epoch(data) else { return };
+            if let Some(before) = self.controller_epoch.replace(epoch)
+                && before >= epoch
+            {
+                find.fire("CTL-1", || format!("/controller_epoch goes from {before} to {epoch} at {zxid}"));
+            }
+        } else if let Some(topic) = topic_of(path) {
+            self.on_topic(zxid, topic, data, find);
+        } else if let Some(partition) = state_of(path)
+            && let Some(state) = PartitionState::decode(data)
+        {
+            self.on_state(zxid, partition, state, version, find);
+        }
+    }
+
+    fn on_topic(&mut self, zxid: Zxid, topic: &str, data: &[u8], find: &mut Findings) {
+        let Some(info) = TopicInfo::decode(data) else { return };
+        let topic: Arc<str> = topic.into();
+        for (number, assignment) in info.partitions {
+            let name = TopicPartition::new(topic.clone(), number);
+            let partition = self.partitions.entry(name.clone()).or_default();
+            partition.assigned = assignment.replicas;
+            let Partition { state, assigned, .. } = partition;
+            if let Some(state) = state
+                && let Some(stray) = state.isr.iter().find(|id| !assigned.contains(id))
+            {
+                find.fire("ISR-1", || {
+                    format!("{name} is assigned to {assigned:?} at {zxid} while broker {stray} is in its ISR {:?}", state.isr)
+                });
+            }
+        }
+    }
+
+    fn on_state(
+        &mut self,
+        zxid: Zxid,
+        name: TopicPartition,
+        state: PartitionState,
+        version: i32,
+        find: &mut Findings,
+    ) {
+        let partition = self.partitions.entry(name.clone()).or_default();
+        let PartitionState { isr, leader, leader_epoch, controller_epoch, .. } = &state;
+        if isr.is_empty() || leader.is_some_and(|leader| !isr.contains(&leader)) {
+            find.fire("ISR-1", || format!("{name} is led by {leader:?} with the ISR {isr:?} at {zxid}"));
+        }
+        if let Some(stray) = isr.iter().find(|id| !partition.assigned.contains(id)) {
+            let assigned = &partition.assigned;
+            find.fire("ISR-1", || format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {assigned:?}"));
+        }
+        if let Some(before) = &partition.state {
+            let back = *leader_epoch < before.leader_epoch;
+            let same = *leader_epoch == before.leader_epoch;
+            let moved = same && before.leader != *leader;
+            if back || moved || version <= partition.version {
+                let (was, old, at) = (before.leader, before.leader_epoch, partition.version);
+                find.fire("ISR-3", || {
+                    format!(
+                        "{name} goes from leader {was:?}, epoch {old}, version {at} to {leader:?}, {leader_epoch}, {version} at {zxid}"
+                    )
+                });
+            }
+        }
+        if let (Some(before), Some(leader)) = (&partition.state, leader)
+            && !before.isr.contains(leader)
+        {
+            self.unclean.push((name.clone(), *leader_epoch));
+        }
+        if let Some(current) = self.controller_epoch
+            && current != *controller_epoch
+        {
+            find.fire("CTL-2", || {
+                format!("{name} is written at {zxid} by a controller of epoch {controller_epoch}; the current one is {current}")
+            });
+        }
+        partition.version = version;
+        partition.state = Some(state);
+    }
+
+    fn on_deleted(&mut self, path: &str) {
+        if let Some(topic) = topic_of(path) {
+            self.partitions.retain(|name, _| &*name.topic != topic);
+        } else if let Some(partition) = state_of(path) {
+            self.partitions.remove(&partition);
+        }
+    }
+
+    pub fn on_controller(&mut self, node: NodeId, epoch: ControllerEpoch, find: &mut Findings) {
+        let before = *self.controllers.entry(epoch).or_insert(node);
+        if before != node {
+            find.fire("CTL-3", || format!("{before} and {node} are both controller of epoch {epoch}"));
+        }
+        if self.controllers.len() > 64 {
+            self.controllers.pop_first();
+        }
+    }
+
+    pub fn on_registered(&mut self, id: BrokerId, epoch: BrokerEpoch, find: &mut Findings) {
+        if let Some(before) = self.registrations.insert(id, epoch)
+            && before >= epoch
+        {
+            find.fire("CTL-5", || format!("broker {id} is registered with epoch {epoch} after {before}"));
+        }
+    }
+
+    /// An operator asked for an unclean election, or changed a topic's settings.
+    pub fn on_unclean_asked(&mut self) {
+        self.unclean_asked = true;
+    }
+
+    /// The unclean elections since this was asked last.
+    pub fn take_unclean(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
+        core::mem::take(&mut self.unclean)
+    }
+
+    /// Whether an unclean election may be what somebody wants, whatever the topic was created with.
+    pub fn is_unclean_asked(&self) -> bool {
+        self.unclean_asked
+    }
+}

@@ -1,0 +1,651 @@
+//! Partition logs, replica by replica, against the one history that was committed (protocol.md D.2-6 to D.2-13).
+//!
+//! For each partition it keeps the *committed* batches, those that ever lay below a leader's high watermark, and for
+//! each replica how far it agrees with them and what it holds beyond. It sees only what brokers ask of their disks, what
+//! they find there when they start, and how they move their high watermarks.
+
+use super::{Faults, Findings};
+use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
+use crate::record::batch::{HEADER_BYTES, Stamped};
+use super::run::Run;
+use crate::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Committed batches that are remembered of each partition.
+const KEEP: usize = 100_000;
+
+/// What is remembered of a batch: enough to tell any two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub base: i64,
+    pub last: i64,
+    pub epoch: i32,
+    /// The checksum over everything from the attributes on.
+    pub crc: u32,
+    /// The number a simulated producer put into the first record.
+    pub first: Option<u64>,
+    pub producer: i64,
+    pub producer_epoch: i16,
+    pub sequence: i32,
+}
+
+impl Batch {
+    pub fn of(stamped: &Stamped) -> Batch {
+        let header = stamped.header();
+        Batch {
+            base: stamped.base.0,
+            last: stamped.last.0,
+            epoch: stamped.epoch.0,
+            crc: header.crc,
+            first: first_value(stamped),
+            producer: header.producer.0,
+            producer_epoch: header.producer_epoch.0,
+            sequence: header.base_sequence,
+        }
+    }
+
+    pub fn records(&self) -> i64 {
+        self.last - self.base + 1
+    }
+}
+
+/// The first eight bytes of the first record's value, read in place. `None` where there are none or they are compressed.
+fn first_value(stamped: &Stamped) -> Option<u64> {
+    let compressed = stamped.header().attributes.0 & 7 != 0;
+    let mut at = HEADER_BYTES.checked_sub(stamped.prefix.len())?;
+    let body = &stamped.body;
+    let mut varint = |at: &mut usize| -> Option<i64> {
+        let (mut value, mut shift) = (0u64, 0);
+        loop {
+            let byte = *body.get(*at)?;
+            *at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 || shift > 63 {
+                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+        }
+    };
+    varint(&mut at)?;
+    at += 1;
+    varint(&mut at)?;
+    varint(&mut at)?;
+    at += varint(&mut at)?.max(0) as usize;
+    let length = varint(&mut at)?;
+    if compressed || length < 8 {
+        return None;
+    }
+    body.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// One replica's log.
+#[derive(Clone, Debug, Default)]
+struct Replica {
+    start: i64,
+    high_watermark: i64,
+    /// Position in the committed history up to which this log holds it.
+    agreed: usize,
+    /// What lies above that.
+    tail: VecDeque<Batch>,
+    /// It leads in this epoch, or did before it crashed.
+    leads: Option<i32>,
+    /// Its disk lost committed batches, as it may: from this offset on, and how.
+    damaged: Option<(i64, &'static str)>,
+}
+
+/// A partition's ghost.
+#[derive(Clone, Debug, Default)]
+pub struct Ghost {
+    topic_id: TopicId,
+    committed: Run<Batch>,
+    /// The highest high watermark a leader ever had.
+    high_watermark: i64,
+    /// Who led in each epoch; pruned to the newest.
+    leaders: BTreeMap<i32, BrokerId>,
+    replicas: BTreeMap<BrokerId, Replica>,
+    /// Committed batches from here on were given up, and why that was allowed.
+    given_up: Option<(i64, String)>,
+    /// An unclean election, by its epoch, whose leader has not begun to lead yet.
+    unclean: Option<i32>,
+    /// The epoch of the last unclean election: older leaders that live on promise nothing.
+    last_unclean: i32,
+    /// When the committed history last grew.
+    grew: Instant,
+}
+
+impl Ghost {
+    /// The committed batch at exactly this base offset.
+    pub fn committed_at(&self, base: i64) -> Option<&Batch> {
+        let at = self.committed.partition_point(|batch| batch.base < base);
+        self.committed.get(at).filter(|batch| batch.base == base)
+    }
+
+    pub fn committed(&self) -> &Run<Batch> {
+        &self.committed
+    }
+
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// Whether what was committed at `offset` may be gone or different, and why.
+    pub fn may_be_gone(&self, offset: i64) -> Option<&str> {
+        self.given_up.as_ref().filter(|(from, _)| *from <= offset).map(|(_, why)| why.as_str())
+    }
+
+    /// Below this nothing is remembered.
+    pub fn forgotten_below(&self) -> i64 {
+        self.committed.get(self.committed.floor()).map_or(0, |batch| batch.base)
+    }
+
+    /// Whether any replica holds this batch.
+    pub fn holds(&self, base: i64, first: u64) -> bool {
+        let is_it = |batch: &Batch| batch.base == base && batch.first == Some(first);
+        self.committed_at(base).is_some_and(is_it)
+            || self.replicas.values().any(|replica| replica.tail.iter().any(is_it))
+    }
+
+    /// When the committed history last grew.
+    pub fn grew(&self) -> Instant {
+        self.grew
+    }
+
+    pub fn leader(&self) -> Option<(i32, BrokerId)> {
+        self.leaders.last_key_value().map(|(epoch, id)| (*epoch, *id))
+    }
+
+    /// Where a replica's log ends.
+    pub fn end_of(&self, id: BrokerId) -> i64 {
+        self.replicas.get(&id).map_or(0, |replica| replica.end(&self.committed))
+    }
+}
+
+impl Replica {
+    fn end(&self, committed: &Run<Batch>) -> i64 {
+        let agreed = || self.agreed.checked_sub(1).and_then(|at| committed.get(at)).map(|batch| batch.last + 1);
+        self.tail.back().map(|batch| batch.last + 1).or_else(agreed).unwrap_or(0).max(self.start)
+    }
+
+    fn last_epoch(&self, committed: &Run<Batch>) -> i32 {
+        let agreed = || self.agreed.checked_sub(1).and_then(|at| committed.get(at)).map(|batch| batch.epoch);
+        self.tail.back().map(|batch| batch.epoch).or_else(agreed).unwrap_or(-1)
+    }
+
+    /// Follows the committed history as far as this log holds it.
+    fn advance(&mut self, committed: &Run<Batch>) {
+        if committed.get(self.agreed).is_some_and(|batch| batch.base < self.start) {
+            self.agreed = committed.partition_point(|batch| batch.base < self.start);
+        }
+        while let Some(front) = self.tail.front()
+            && committed.get(self.agreed) == Some(front)
+        {
+            self.tail.pop_front();
+            self.agreed += 1;
+        }
+    }
+
+    /// Goes back to agree with no more than `len` committed batches; what it holds beyond is its own again.
+    fn retreat(&mut self, committed: &Run<Batch>, len: usize) {
+        while self.agreed > len {
+            self.agreed -= 1;
+            match committed.get(self.agreed) {
+                Some(batch) if batch.base >= self.start => self.tail.push_front(*batch),
+                _ => {}
+            }
+        }
+    }
+
+    /// Removes every batch that reaches to `to` or beyond. Gives the first committed offset that went.
+    fn cut(&mut self, committed: &Run<Batch>, to: i64) -> Option<i64> {
+        while self.tail.pop_back_if(|batch| batch.last >= to).is_some() {}
+        let mut lost = None;
+        while let Some(batch) = self.agreed.checked_sub(1).and_then(|at| committed.get(at))
+            && batch.last >= to
+            && batch.base >= self.start
+        {
+            lost = Some(batch.base);
+            self.agreed -= 1;
+        }
+        lost
+    }
+}
+
+/// The checker of every partition's log.
+#[derive(Clone, Debug, Default)]
+pub struct Logs {
+    ghosts: BTreeMap<TopicPartition, Ghost>,
+}
+
+impl Logs {
+    pub fn ghost(&self, partition: &TopicPartition) -> Option<&Ghost> {
+        self.ghosts.get(partition)
+    }
+
+    pub fn ghosts(&self) -> impl Iterator<Item = (&TopicPartition, &Ghost)> {
+        self.ghosts.iter()
+    }
+
+    /// Every replica of every partition against what was committed.
+    pub fn compare(&mut self, find: &mut Findings) {
+        for (partition, ghost) in &mut self.ghosts {
+            let ids: Vec<BrokerId> = ghost.replicas.keys().copied().collect();
+            for id in ids {
+                let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
+                replica.advance(&ghost.committed);
+                match_below(ghost, &replica, id, partition, find);
+                ghost.replicas.insert(id, replica);
+            }
+        }
+    }
+
+    fn replica(&mut self, id: BrokerId, partition: &TopicPartition) -> Option<(&mut Ghost, Replica)> {
+        let ghost = self.ghosts.get_mut(partition)?;
+        let replica = core::mem::take(ghost.replicas.get_mut(&id)?);
+        Some((ghost, replica))
+    }
+
+    pub fn on_create(&mut self, id: BrokerId, partition: &TopicPartition, topic_id: TopicId) {
+        let ghost = self.ghosts.entry(partition.clone()).or_default();
+        if ghost.topic_id != topic_id {
+            // Another topic of the same name: whatever was promised of the last one went with it.
+            *ghost = Ghost { topic_id, ..Ghost::default() };
+        }
+        ghost.replicas.insert(id, Replica::default());
+    }
+
+    pub fn on_delete(&mut self, id: BrokerId, partition: &TopicPartition) {
+        if let Some(ghost) = self.ghosts.get_mut(partition) {
+            ghost.replicas.remove(&id);
+        }
+    }
+
+    pub fn on_append(&mut self, id: BrokerId, partition: &TopicPartition, batches: &[Stamped], find: &mut Findings) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        for stamped in batches {
+            let batch = Batch::of(stamped);
+            let (end, epoch) = (replica.end(&ghost.committed), replica.last_epoch(&ghost.committed));
+            if batch.base < end || batch.epoch < epoch {
+                find.fire("LOG-5", || {
+                    format!(
+                        "broker {id} appends offset {} of epoch {} to {partition}, which ends at {end} in epoch {epoch}",
+                        batch.base, batch.epoch
+                    )
+                });
+            }
+            let twin = ghost.committed_at(batch.base).copied().or_else(|| {
+                let of = |other: &Replica| {
+                    let at = other.tail.partition_point(|other| other.base < batch.base);
+                    other.tail.get(at).copied()
+                };
+                ghost.replicas.values().filter_map(of).find(|twin| twin.base == batch.base && twin.epoch == batch.epoch)
+            });
+            if let Some(twin) = twin
+                && twin.base == batch.base
+                && twin.epoch == batch.epoch
+                && twin != batch
+            {
+                find.fire("LOG-2", || {
+                    format!(
+                        "{partition}: broker {id} has another batch at offset {} of epoch {} than was written there",
+                        batch.base, batch.epoch
+                    )
+                });
+            }
+            replica.tail.push_back(batch);
+        }
+        replica.advance(&ghost.committed);
+        ghost.replicas.insert(id, replica);
+    }
+
+    pub fn on_truncate(&mut self, id: BrokerId, partition: &TopicPartition, to: i64, find: &mut Findings) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        if let Some(lost) = replica.cut(&ghost.committed, to) {
+            let hw = ghost.high_watermark;
+            match excuse(ghost, &replica, lost) {
+                Some(why) => find.allow("LOG-6", || format!("broker {id} cuts {partition} back to {to} below {hw}: {why}")),
+                None => find.fire("LOG-6", || {
+                    format!("broker {id} cuts {partition} back to {to}, and with it offset {lost}, committed below {hw}")
+                }),
+            }
+        }
+        replica.high_watermark = replica.high_watermark.min(to);
+        ghost.replicas.insert(id, replica);
+    }
+
+    /// The log is dropped and goes on at `start`.
+    pub fn on_restart(&mut self, id: BrokerId, partition: &TopicPartition, start: i64, find: &mut Findings) {
+        self.on_truncate(id, partition, start, find);
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        replica.start = start;
+        replica.high_watermark = start;
+        replica.tail.clear();
+        replica.agreed = ghost.committed.partition_point(|batch| batch.base < start);
+        ghost.replicas.insert(id, replica);
+    }
+
+    pub fn on_drop_below(&mut self, id: BrokerId, partition: &TopicPartition, start: i64) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        replica.start = replica.start.max(start);
+        while replica.tail.pop_front_if(|batch| batch.last < start).is_some() {}
+        replica.advance(&ghost.committed);
+        ghost.replicas.insert(id, replica);
+    }
+
+    /// The epoch cache as it is checkpointed.
+    pub fn on_epochs(
+        &mut self,
+        id: BrokerId,
+        partition: &TopicPartition,
+        entries: &[(LeaderEpoch, crate::record::offset::Offset)],
+        find: &mut Findings,
+    ) {
+        if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0 || pair[0].1 >= pair[1].1) {
+            find.fire("LOG-5", || format!("broker {id}: the epochs of {partition} do not rise: {entries:?}"));
+        }
+        let Some(replica) = self.ghosts.get(partition).and_then(|ghost| ghost.replicas.get(&id)) else { return };
+        if let Some(last) = replica.tail.back() {
+            let at = entries.partition_point(|(_, start)| start.0 <= last.base);
+            let epoch = at.checked_sub(1).map(|at| entries[at].0.0);
+            if epoch != Some(last.epoch) {
+                find.fire("LOG-5", || {
+                    format!(
+                        "broker {id}: offset {} of {partition} is of epoch {}, its epoch cache says {epoch:?}",
+                        last.base, last.epoch
+                    )
+                });
+            }
+        }
+    }
+
+    /// An election that may lose records was announced.
+    pub fn on_unclean(&mut self, partition: &TopicPartition, epoch: LeaderEpoch) {
+        if let Some(ghost) = self.ghosts.get_mut(partition) {
+            ghost.unclean = ghost.unclean.max(Some(epoch.0));
+            ghost.last_unclean = ghost.last_unclean.max(epoch.0);
+        }
+    }
+
+    pub fn on_leader(&mut self, id: BrokerId, partition: &TopicPartition, epoch: LeaderEpoch, find: &mut Findings) {
+        let Some(ghost) = self.ghosts.get_mut(partition) else { return };
+        let before = *ghost.leaders.entry(epoch.0).or_insert(id);
+        if before != id {
+            find.fire("ISR-2", || format!("brokers {before} and {id} both lead {partition} in epoch {epoch}"));
+        }
+        if ghost.leaders.len() > 64 {
+            ghost.leaders.pop_first();
+        }
+        let is_newest = ghost.leader() == Some((epoch.0, id));
+        let Some(replica) = ghost.replicas.get_mut(&id) else { return };
+        replica.leads = Some(epoch.0);
+        replica.advance(&ghost.committed);
+        if is_newest {
+            require_complete(ghost, id, partition, find);
+            ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
+        }
+    }
+
+    /// A follower's high watermark moved.
+    pub fn on_follower_high_watermark(
+        &mut self,
+        id: BrokerId,
+        partition: &TopicPartition,
+        to: i64,
+        find: &mut Findings,
+    ) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        replica.advance(&ghost.committed);
+        let end = replica.end(&ghost.committed);
+        if to > end || (to > ghost.high_watermark && ghost.given_up.is_none()) {
+            let hw = ghost.high_watermark;
+            find.fire("LOG-7", || {
+                format!("broker {id} follows {partition} with high watermark {to}, its end is {end}, the leader's {hw}")
+            });
+        }
+        replica.high_watermark = to;
+        replica.leads = None;
+        match_below(ghost, &replica, id, partition, find);
+        ghost.replicas.insert(id, replica);
+    }
+
+    /// A leader's high watermark moved. `in_sync`: the ISR as the ensemble has it, if this broker leads there.
+    pub fn on_leader_high_watermark(
+        &mut self,
+        id: BrokerId,
+        partition: &TopicPartition,
+        to: i64,
+        in_sync: Option<&[BrokerId]>,
+        find: &mut Findings,
+    ) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        let before = replica.high_watermark;
+        if to < before {
+            find.fire("LOG-4", || {
+                format!("broker {id} leads {partition} and takes its high watermark back from {before} to {to}")
+            });
+        }
+        replica.high_watermark = to;
+        let leads_newest = ghost.leader().is_some_and(|(_, leader)| leader == id);
+        if !leads_newest && replica.leads.is_some_and(|epoch| epoch < ghost.last_unclean) && ghost.given_up.is_none() {
+            let why = format!("broker {id} was replaced by an unclean election and did not know it yet");
+            find.allow("LOG-3", || format!("{partition} is committed up to {to} for nobody: {why}"));
+            give_up(ghost, ghost.high_watermark, why);
+        }
+        if leads_newest || ghost.given_up.is_none() {
+            if to > ghost.high_watermark {
+                ghost.grew = find.at();
+                commit(ghost, &mut replica, to);
+            }
+            replica.advance(&ghost.committed);
+            match_below(ghost, &replica, id, partition, find);
+        }
+        ghost.replicas.insert(id, replica);
+        if !leads_newest {
+            // A leader that was replaced commits what its successor has, or nothing.
+            if let Some((_, leader)) = ghost.leader() {
+                require_complete(ghost, leader, partition, find);
+            }
+        } else if let Some(in_sync) = in_sync {
+            require_in_sync(ghost, partition, in_sync, find);
+        }
+    }
+
+    /// An acknowledgement by the whole ISR leaves a leader.
+    pub fn on_acknowledged(&mut self, id: BrokerId, partition: &TopicPartition, last: i64, find: &mut Findings) {
+        let Some(ghost) = self.ghosts.get(partition) else { return };
+        if last >= ghost.high_watermark && ghost.given_up.is_none() {
+            let hw = ghost.high_watermark;
+            find.fire("LOG-9", || {
+                format!("broker {id} acknowledges offset {last} of {partition} for the whole ISR; committed is only up to {hw}")
+            });
+        }
+    }
+
+    /// A broker started and found this log. `owed`: nothing committed may be missing, since it is in the ISR and its
+    /// page cache or its fsyncs were to keep it.
+    #[expect(clippy::too_many_arguments, reason = "what recovery found, each used once")]
+    pub fn on_boot(
+        &mut self,
+        id: BrokerId,
+        partition: &TopicPartition,
+        start: i64,
+        end: i64,
+        high_watermark: i64,
+        faults: Faults,
+        owed: bool,
+        find: &mut Findings,
+    ) {
+        let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        let before = replica.end(&ghost.committed);
+        replica.leads = None;
+        replica.high_watermark = high_watermark;
+        replica.start = replica.start.max(start.min(before));
+        if end < before {
+            let lost = replica.cut(&ghost.committed, end);
+            lose(ghost, &mut replica, id, partition, lost, (before, end), faults, owed, find);
+        }
+        replica.start = replica.start.max(start);
+        replica.advance(&ghost.committed);
+        ghost.replicas.insert(id, replica);
+    }
+
+    /// A broker started; these are the partitions it found. The others are gone from its disk.
+    pub fn on_boot_without(
+        &mut self,
+        id: BrokerId,
+        found: impl Fn(&TopicPartition) -> bool,
+        faults: Faults,
+        owed: impl Fn(&TopicPartition) -> bool,
+        find: &mut Findings,
+    ) {
+        for (partition, ghost) in &mut self.ghosts {
+            if found(partition) {
+                continue;
+            }
+            let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
+            let before = replica.end(&ghost.committed);
+            let start = replica.start;
+            let lost = replica.cut(&ghost.committed, start);
+            lose(ghost, &mut replica, id, partition, lost, (before, start), faults, owed(partition), find);
+            ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
+        }
+    }
+}
+
+/// A restart cost a replica its log from `ends.1` to `ends.0`.
+#[expect(clippy::too_many_arguments, reason = "what was lost, each used once")]
+fn lose(
+    ghost: &Ghost,
+    replica: &mut Replica,
+    id: BrokerId,
+    partition: &TopicPartition,
+    lost: Option<i64>,
+    ends: (i64, i64),
+    faults: Faults,
+    owed: bool,
+    find: &mut Findings,
+) {
+    let (before, end) = ends;
+    let kept_by_system = !faults.has_lost_cache() && !faults.lying;
+    if kept_by_system {
+        find.fire("LOG-8", || {
+            format!("broker {id} restarted and {partition} ends at {end} instead of {before}, though only its process ended")
+        });
+        return;
+    }
+    let Some(lost) = lost else { return };
+    if owed && !faults.has_bad_disk() {
+        let hw = ghost.high_watermark;
+        find.fire("LOG-8", || {
+            format!(
+                "broker {id} is in the ISR of {partition} and lost offset {lost}, committed below {hw}: it had said that it is on disk"
+            )
+        });
+        return;
+    }
+    let how = faults.how();
+    replica.damaged = Some(replica.damaged.map_or((lost, how), |(from, how)| (from.min(lost), how)));
+}
+
+/// Why committed batches from `offset` on may be missing.
+fn excuse(ghost: &Ghost, replica: &Replica, offset: i64) -> Option<String> {
+    if let Some(why) = ghost.may_be_gone(offset) {
+        return Some(why.to_owned());
+    }
+    if let Some((from, how)) = replica.damaged
+        && from <= offset
+    {
+        return Some(format!("{how} took it from this replica"));
+    }
+    None
+}
+
+/// The committed history grows by what the leader has below its high watermark.
+fn commit(ghost: &mut Ghost, leader: &mut Replica, to: i64) {
+    leader.advance(&ghost.committed);
+    if leader.agreed != ghost.committed.len() {
+        return;
+    }
+    while let Some(batch) = leader.tail.pop_front_if(|batch| batch.last < to) {
+        ghost.committed.push(batch);
+        leader.agreed += 1;
+    }
+    ghost.committed.keep_newest(KEEP);
+    ghost.high_watermark = to;
+}
+
+/// LOG-1: below its high watermark a replica holds what was committed.
+fn match_below(ghost: &Ghost, replica: &Replica, id: BrokerId, partition: &TopicPartition, find: &mut Findings) {
+    let below = replica.high_watermark.min(ghost.high_watermark);
+    let differs = match (replica.tail.front(), ghost.committed.get(replica.agreed)) {
+        (Some(front), _) => front.base < below,
+        (None, Some(missing)) => missing.last < below && missing.base >= replica.start,
+        (None, None) => false,
+    };
+    if differs && ghost.given_up.is_none() {
+        let at = ghost.committed.get(replica.agreed).map_or(below, |batch| batch.base);
+        find.fire("LOG-1", || {
+            format!("broker {id} differs from the committed log of {partition} at offset {at}, below its high watermark {below}")
+        });
+    }
+}
+
+/// LOG-3: who leads has all that was committed; or it was allowed to be lost, and the history is what the leader has.
+fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition, find: &mut Findings) {
+    let Some(replica) = ghost.replicas.get(&id) else { return };
+    let agreed = replica.agreed;
+    let Some(missing) = ghost.committed.get(agreed).filter(|batch| batch.base >= replica.start).copied() else { return };
+    let epoch = replica.leads.unwrap_or(-1);
+    let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|(from, _)| *from <= missing.base);
+    let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
+        format!("broker {id} was elected uncleanly in epoch {epoch}")
+    } else if let Some(why) = ghost.may_be_gone(missing.base) {
+        why.to_owned()
+    } else if let Some((_, how)) = damaged {
+        format!("{how} took them from a replica that still counted as in sync")
+    } else {
+        find.fire("LOG-3", || {
+            format!(
+                "broker {id} leads {partition} in epoch {epoch} without offset {}, committed in epoch {}",
+                missing.base, missing.epoch
+            )
+        });
+        return;
+    };
+    let records: i64 = ghost.committed.iter_from(agreed).map(Batch::records).sum();
+    find.allow("LOG-3", || format!("{partition} lost {records} committed records from offset {} on: {why}", missing.base));
+    let Ghost { committed, replicas, .. } = ghost;
+    for other in replicas.values_mut() {
+        other.retreat(committed, agreed);
+        other.damaged = None;
+    }
+    committed.truncate(agreed);
+    ghost.high_watermark = missing.base;
+    give_up(ghost, missing.base, why);
+}
+
+fn give_up(ghost: &mut Ghost, from: i64, why: String) {
+    let from = ghost.given_up.as_ref().map_or(from, |(before, _)| from.min(*before));
+    ghost.given_up = Some((from, why));
+}
+
+/// ISR-4: what is committed is on every member of the ISR that the ensemble knows.
+fn require_in_sync(ghost: &mut Ghost, partition: &TopicPartition, in_sync: &[BrokerId], find: &mut Findings) {
+    let Ghost { committed, replicas, .. } = &mut *ghost;
+    for id in in_sync {
+        let lacks = match replicas.get_mut(id) {
+            Some(replica) => {
+                replica.advance(committed);
+                let missing = committed.get(replica.agreed).filter(|batch| batch.base >= replica.start);
+                missing.filter(|_| replica.damaged.is_none()).map(|batch| batch.base)
+            }
+            None => committed.get(committed.floor()).map(|batch| batch.base),
+        };
+        if let Some(lacks) = lacks
+            && ghost.given_up.is_none()
+        {
+            find.fire("ISR-4", || {
+                format!("offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}")
+            });
+        }
+    }
+}
