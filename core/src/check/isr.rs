@@ -49,10 +49,6 @@ fn topic_of(path: &str) -> Option<&str> {
 }
 
 impl Cluster {
-    pub fn partition(&self, partition: &TopicPartition) -> Option<&Partition> {
-        self.partitions.get(partition)
-    }
-
     pub fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
         self.partitions.iter()
     }

@@ -54,7 +54,7 @@ fn first_value(stamped: &Stamped) -> Option<u64> {
     let compressed = stamped.header().attributes.0 & 7 != 0;
     let mut at = HEADER_BYTES.checked_sub(stamped.prefix.len())?;
     let body = &stamped.body;
-    let mut varint = |at: &mut usize| -> Option<i64> {
+    let varint = |at: &mut usize| -> Option<i64> {
         let (mut value, mut shift) = (0u64, 0);
         loop {
             let byte = *body.get(*at)?;
@@ -153,11 +153,6 @@ impl Ghost {
     pub fn leader(&self) -> Option<(i32, BrokerId)> {
         self.leaders.last_key_value().map(|(epoch, id)| (*epoch, *id))
     }
-
-    /// Where a replica's log ends.
-    pub fn end_of(&self, id: BrokerId) -> i64 {
-        self.replicas.get(&id).map_or(0, |replica| replica.end(&self.committed))
-    }
 }
 
 impl Replica {
@@ -219,10 +214,6 @@ pub struct Logs {
 impl Logs {
     pub fn ghost(&self, partition: &TopicPartition) -> Option<&Ghost> {
         self.ghosts.get(partition)
-    }
-
-    pub fn ghosts(&self) -> impl Iterator<Item = (&TopicPartition, &Ghost)> {
-        self.ghosts.iter()
     }
 
     /// Every replica of every partition against what was committed.
@@ -630,7 +621,7 @@ fn give_up(ghost: &mut Ghost, from: i64, why: String) {
 
 /// ISR-4: what is committed is on every member of the ISR that the ensemble knows.
 fn require_in_sync(ghost: &mut Ghost, partition: &TopicPartition, in_sync: &[BrokerId], find: &mut Findings) {
-    let Ghost { committed, replicas, .. } = &mut *ghost;
+    let Ghost { committed, replicas, given_up, .. } = ghost;
     for id in in_sync {
         let lacks = match replicas.get_mut(id) {
             Some(replica) => {
@@ -641,7 +632,7 @@ fn require_in_sync(ghost: &mut Ghost, partition: &TopicPartition, in_sync: &[Bro
             None => committed.get(committed.floor()).map(|batch| batch.base),
         };
         if let Some(lacks) = lacks
-            && ghost.given_up.is_none()
+            && given_up.is_none()
         {
             find.fire("ISR-4", || {
                 format!("offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}")

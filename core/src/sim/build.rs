@@ -72,6 +72,7 @@ pub fn promise(scenario: &Scenario) -> Promise {
         flush: scenario.settings.flush == FlushMode::Batch,
         topics: topics.collect(),
         voters: scenario.settings.keepers,
+        patience: super::swarm::calm(&scenario.settings),
     }
 }
 
