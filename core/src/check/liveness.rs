@@ -44,7 +44,9 @@ impl<'a> Nodes<'a> {
     fn compare(&self, checks: &mut Checks) {
         for keeper in &self.keepers {
             let (me, tree) = (keeper.peer().config().me, keeper.tree());
-            checks.trees.compare(me.0, tree.last_zxid(), tree.digest(), &mut checks.find);
+            if checks.compared.get(&me).is_none_or(|compared| tree.last_zxid() >= compared.fuzzy_below) {
+                checks.trees.compare(me.0, tree.last_zxid(), tree.digest(), &mut checks.find);
+            }
             let open: BTreeSet<_> = tree.sessions().map(|(session, _)| session).collect();
             if let Some((session, path)) = tree.all_ephemerals().find(|(session, _)| !open.contains(session)) {
                 checks.find.fire("TREE-2", || {

@@ -198,6 +198,16 @@ impl Findings {
     }
 }
 
+/// How far a keeper's tree was compared with others'.
+#[derive(Clone, Debug, Default)]
+struct Compared {
+    zxid: Zxid,
+    /// What was applied when its last snapshot was finished: a fuzzy snapshot may hold some of that under an older zxid.
+    snapshot_reaches: Zxid,
+    /// The tree may hold later changes until it has applied this: it was read from a fuzzy snapshot.
+    fuzzy_below: Zxid,
+}
+
 /// Every checker of one world.
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
@@ -206,8 +216,7 @@ pub struct Checks {
     faults: BTreeMap<NodeId, Faults>,
     ensemble: Ensemble,
     trees: Trees,
-    /// The zxid each keeper's tree was last compared at.
-    compared: BTreeMap<KeeperId, Zxid>,
+    compared: BTreeMap<KeeperId, Compared>,
     cluster: Cluster,
     logs: Logs,
     histories: Histories,
@@ -226,7 +235,8 @@ impl Checks {
             Node::Keeper(keeper) => {
                 let peer = keeper.peer();
                 self.ensemble.on_boot(peer.config().me, peer, faults, &mut self.find);
-                self.compared.remove(&peer.config().me);
+                let compared = self.compared.entry(peer.config().me).or_default();
+                (compared.zxid, compared.fuzzy_below) = (Zxid::ZERO, compared.snapshot_reaches);
             }
             Node::Broker(broker) => self.on_broker_boot(broker, faults),
             Node::Client(_) => {}
@@ -278,8 +288,12 @@ impl Checks {
     fn on_keeper(&mut self, keeper: &Keeper, fx: &Effects<Effect>) {
         let (peer, id) = (keeper.peer(), keeper.peer().config().me);
         for effect in &fx.effects {
-            if let Effect::Store { lane: Lane::Journal, op } = effect {
-                self.ensemble.on_store(id, op, &mut self.find);
+            match effect {
+                Effect::Store { lane: Lane::Journal, op } => self.ensemble.on_store(id, op, &mut self.find),
+                Effect::Store { lane: Lane::Snapshot, op: StoreOp::SnapshotEnd { .. } } => {
+                    self.compared.entry(id).or_default().snapshot_reaches = keeper.tree().last_zxid();
+                }
+                _ => {}
             }
         }
         self.ensemble.on_peer(id, peer);
@@ -296,9 +310,11 @@ impl Checks {
         }
         let applied = keeper.tree().last_zxid();
         let compared = self.compared.entry(id).or_default();
-        if *compared != applied {
-            let from = core::mem::replace(compared, applied).min(applied);
-            self.trees.on_applied(keeper, from, &mut self.find);
+        if compared.zxid != applied {
+            let from = core::mem::replace(&mut compared.zxid, applied).min(applied);
+            if applied >= compared.fuzzy_below {
+                self.trees.on_applied(keeper, from, &mut self.find);
+            }
         }
     }
 
