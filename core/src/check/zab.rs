@@ -224,11 +224,11 @@ impl Ensemble {
         if self.leaders.get(&zxid.epoch()).is_none_or(|leader| *leader != id) {
             find.fire("ZAB-1", || format!("keeper-{id} proposes {zxid}, though it does not lead that epoch"));
         }
-        if journal.agreed < self.committed.len() {
-            let last = self.last_committed();
+        let last = self.last_committed();
+        if last.epoch() < zxid.epoch() && journal.agreed < self.committed.len() {
             find.fire("ZAB-7", || format!("keeper-{id} proposes {zxid} without all that is committed, up to {last}"));
         }
-        let digest = journal.tail.back().filter(|txn| txn.zxid == zxid).map_or(0, |txn| txn.digest);
+        let digest = journal.tail.iter().rev().find(|txn| txn.zxid == zxid).map_or(0, |txn| txn.digest);
         if self.proposed.insert(zxid, digest).is_some_and(|before| before != digest) {
             find.fire("ZAB-2", || format!("{zxid} is proposed twice, with different contents"));
         }
