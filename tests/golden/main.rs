@@ -2,6 +2,7 @@
 //!
 //! A file is a scenario, a line `----`, and the transcript. `UPDATE_EXPECT=1 cargo golden` writes the transcripts anew;
 //! then read the difference. `# tell: keeper-1 broker` keeps the nodes whose names begin so; without it all are kept.
+//! `# of: scenarios/rules/x.txt` stands for the scenario of that file of `tests/`.
 
 use glasshouse_core::sim::run::{Verdict, run};
 use glasshouse_core::sim::scenario::Scenario;
@@ -60,7 +61,12 @@ fn each_scenario_tells_what_it_told_before() {
     let mut troubles = Vec::new();
     for text in &texts {
         let (script, kept) = text.text.split_once(RULER).unwrap_or((text.text.trim_end(), ""));
-        let scenario = Scenario::parse(script).unwrap_or_else(|mistake| panic!("{}: {mistake}", text.name));
+        let told_elsewhere = text.remarks("of").next().map(|file| {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {}: {error}", text.name, file.display()))
+        });
+        let scenario = Scenario::parse(told_elsewhere.as_deref().unwrap_or(script))
+            .unwrap_or_else(|mistake| panic!("{}: {mistake}", text.name));
         let told = transcript(text, &scenario);
         if told == kept {
             continue;
