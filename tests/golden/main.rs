@@ -2,7 +2,8 @@
 //!
 //! A file is a scenario, a line `----`, and the transcript. `UPDATE_EXPECT=1 cargo golden` writes the transcripts anew;
 //! then read the difference. `# tell: keeper-1 broker` keeps the nodes whose names begin so; without it all are kept.
-//! `# of: scenarios/rules/x.txt` stands for the scenario of that file of `tests/`.
+//! `# of: scenarios/rules/x.txt` stands for the scenario of that file of `tests/`; `# hush: WORDS`
+//! leaves out the lines that hold these words.
 
 use glasshouse_core::sim::run::{Verdict, run};
 use glasshouse_core::sim::scenario::Scenario;
@@ -15,12 +16,15 @@ const RULER: &str = "\n----\n";
 /// What the scenario tells, and how it ends.
 fn transcript(text: &Text, scenario: &Scenario) -> String {
     let wanted: Vec<&str> = text.remarks("tell").flat_map(str::split_whitespace).collect();
+    let hushed: Vec<&str> = text.remarks("hush").collect();
     let (outcome, world) = run(scenario, Keep::Notes);
     let mut lines = String::new();
     for told in world.trace.story.iter() {
         let node = told.node.to_string();
-        if wanted.is_empty() || wanted.iter().any(|start| node.starts_with(start)) {
-            writeln!(lines, "{told}").expect("a string takes all");
+        let line = told.to_string();
+        let is_wanted = wanted.is_empty() || wanted.iter().any(|start| node.starts_with(start));
+        if is_wanted && !hushed.iter().any(|words| line.contains(words)) {
+            writeln!(lines, "{line}").expect("a string takes all");
         }
     }
     for host in world.hosts() {
