@@ -4,7 +4,7 @@
 //!
 //! | comes in | goes to |
 //! |---|---|
-//! | a client's or broker's request | [`requests`]; the controller's own, to [`controller`] |
+//! | a client's or broker's request | [`requests`], [`reads`]; the controller's own, to [`controller`] |
 //! | the controller's orders | [`control`] |
 //! | answers of other brokers | [`peers`]: [`fetcher`], [`alter`] |
 //! | what the ensemble says | [`registration`], through the session client |
@@ -23,6 +23,7 @@ mod link;
 pub mod metadata;
 pub mod partition;
 pub mod peers;
+pub mod reads;
 pub mod registration;
 pub mod requests;
 mod timers;
@@ -100,8 +101,8 @@ pub struct Broker {
     calls: BTreeMap<i32, Call>,
     last_correlation: i32,
     to_myself: VecDeque<ToMyself>,
-    reads: BTreeMap<Ticket, requests::Read>,
-    listings: BTreeMap<u64, requests::Listing>,
+    reads: BTreeMap<Ticket, reads::Read>,
+    listings: BTreeMap<u64, reads::Listing>,
     last_read: Ticket,
 
     /// Producer ids handed out by the controller and not yet by us: the next, and how many.

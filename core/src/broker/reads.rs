@@ -1,0 +1,462 @@
+//! What is read here: fetches of followers and consumers, and the offsets of a log by time and by leader epoch
+//! (protocol.md C.6, C.7). Answers point into logs; bytes never pass through.
+
+use super::Broker;
+use super::connection::Asker;
+use super::fetcher::{EARLIEST, LATEST, epoch_end};
+use super::partition::Context;
+use super::partition::isr::Change;
+use super::partition::leader::{Found, Reader};
+use super::partition::purgatory::{Due, FetchWait};
+use crate::api::kafka::{
+    DivergingEpoch, ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
+    FetchTopicResponse, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResponse,
+};
+use crate::api::storage::{Lane, Load};
+use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
+use crate::machine::{Effects, Ticket};
+use crate::node::Effect;
+use crate::note::broker::BrokerNote;
+use crate::record::offset::{LogRange, Offset};
+use crate::record::producer::ProducerStates;
+use crate::time::{Now, Span};
+use std::sync::Arc;
+
+/// The offset of the largest timestamp (KIP-734), and the earliest that is not in remote storage (KIP-405).
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+/// What was asked of the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// A row of a ListOffsets answer.
+    ByTime { listing: u64, topic: u32, row: u32, partition: TopicPartition },
+    /// The producers' states after a cut.
+    Producers { partition: TopicPartition, upto: Offset },
+}
+
+/// A ListOffsets request, some of whose rows wait for the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listing {
+    asker: Asker,
+    version: i16,
+    response: ListOffsetsResponse,
+    open: u32,
+}
+
+/// A fetch as the purgatory judges it.
+struct Judged {
+    bytes: u64,
+    /// Something that cannot wait: an error, a divergence.
+    urgent: bool,
+}
+
+impl Broker {
+    // Fetch.
+
+    pub(super) fn on_fetch(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        version: i16,
+        mut request: FetchRequest,
+        fx: &mut Effects<Effect>,
+    ) {
+        if request.session_id != 0 && request.session_epoch > 0 {
+            // We keep no fetch sessions: every fetch is a full one (KIP-227 allows that).
+            let error = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+            let response = FetchResponse::<LogRange> { error, ..FetchResponse::default() };
+            return self.answer(asker, response.into(), fx);
+        }
+        self.name_topics(&mut request);
+        let judged = match request.replica() {
+            Some(replica) => self.follow(now, replica, &request, fx),
+            None => self.judge_fetch(version, &request),
+        };
+        let enough = judged.bytes >= request.min_bytes.max(0) as u64;
+        let wait = Span::millis(request.max_wait_ms.max(0) as u64);
+        if judged.urgent || enough || wait == Span::ZERO || request.topics.is_empty() {
+            return self.answer_fetch(FetchWait { asker, version, request }, fx);
+        }
+        let names: Vec<TopicPartition> = partitions_of(&request).map(|(name, _)| name).collect();
+        self.purgatory.park_fetch(FetchWait { asker, version, request }, names.into_iter(), now.at + wait);
+    }
+
+    /// Newer versions name topics by id only.
+    fn name_topics(&self, request: &mut FetchRequest) {
+        for topic in request.topics.iter_mut().filter(|topic| topic.name.is_empty()) {
+            if let Some(name) = self.topic_name(topic.topic_id) {
+                topic.name = name;
+            }
+        }
+    }
+
+    /// A topic's name: from the metadata, or from a replica's own log, which may know it earlier.
+    fn topic_name(&self, id: TopicId) -> Option<Arc<str>> {
+        let ours = || self.partitions.values().find(|partition| partition.log.topic_id == id);
+        self.metadata.topic_name(id).cloned().or_else(|| ours().map(|partition| partition.name().topic.clone()))
+    }
+
+    /// A follower's fetch: what it asks for says what it holds. What it may read was decided before that counted.
+    fn follow(&mut self, now: Now, replica: BrokerId, request: &FetchRequest, fx: &mut Effects<Effect>) -> Judged {
+        let mut judged = Judged { bytes: 0, urgent: false };
+        for (name, wanted) in partitions_of(request) {
+            let at = Context {
+                me: self.id,
+                now,
+                settings: &self.settings,
+                rules: self.config.rules,
+                metadata: &self.metadata,
+            };
+            let Some(partition) = self.partitions.get_mut(&name) else {
+                judged.urgent = true;
+                continue;
+            };
+            match partition.read(wanted, Reader::Replica(replica)) {
+                Err(_) => judged.urgent = true,
+                Ok(read) => match read.found {
+                    Found::Diverging(end) => {
+                        judged.urgent = true;
+                        let (epoch, end) = (end.epoch, end.end);
+                        fx.note(BrokerNote::Divergence { partition: name, replica, epoch, end });
+                    }
+                    Found::Upto(upto) => {
+                        judged.bytes += partition.log.bytes_between(wanted.fetch_offset, upto);
+                        let moved = partition.on_follower_at(replica, wanted, read.end, &at, fx);
+                        let expand = !self.alter.is_busy(&name) && partition.may_expand(replica, &at);
+                        if expand {
+                            partition.propose(Change::Expand(replica), fx);
+                            self.queue_proposal(&name);
+                        }
+                        if moved {
+                            self.on_high_watermark(now, &name, fx);
+                        }
+                    }
+                },
+            }
+        }
+        judged
+    }
+
+    /// Whether a fetch has enough to be answered; changes nothing.
+    fn judge_fetch(&self, version: i16, request: &FetchRequest) -> Judged {
+        let mut judged = Judged { bytes: 0, urgent: false };
+        let reader = reader_of(request, version);
+        for (name, wanted) in partitions_of(request) {
+            let read = self.partitions.get(&name).map(|partition| (partition, partition.read(wanted, reader)));
+            match read {
+                Some((partition, Ok(read))) => match read.found {
+                    Found::Upto(upto) => judged.bytes += partition.log.bytes_between(wanted.fetch_offset, upto),
+                    Found::Diverging(_) => judged.urgent = true,
+                },
+                Some((_, Err(_))) | None => judged.urgent = true,
+            }
+        }
+        judged
+    }
+
+    /// Something happened to a partition: fetches that waited for it may be answered now.
+    pub(super) fn wake_fetches(&mut self, _: Now, name: &TopicPartition, fx: &mut Effects<Effect>) {
+        for id in self.purgatory.fetches_of(name) {
+            let Some(wait) = self.purgatory.fetch(id) else { continue };
+            let judged = self.judge_fetch(wait.version, &wait.request);
+            if (judged.urgent || judged.bytes >= wait.request.min_bytes.max(0) as u64)
+                && let Some(wait) = self.purgatory.take_fetch(id)
+            {
+                self.answer_fetch(wait, fx);
+            }
+        }
+    }
+
+    /// Answers with what there is now: pointers into the logs, never bytes.
+    fn answer_fetch(&mut self, wait: FetchWait, fx: &mut Effects<Effect>) {
+        let FetchWait { asker, version, request } = wait;
+        let reader = reader_of(&request, version);
+        let mut room = i64::from(request.max_bytes.min(self.settings.fetch_max_bytes).max(0));
+        let mut first = true;
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in &topic.partitions {
+                let mut row = self.fetch_row(topic, wanted, reader, room, first);
+                if let Some(range) = &row.records
+                    && range.from < range.upto
+                {
+                    let name = &range.partition;
+                    let there = self.partitions.get(name).map_or(0, |it| it.log.bytes_between(range.from, range.upto));
+                    room -= (there.min(u64::from(range.max_bytes))) as i64;
+                    first = false;
+                }
+                // Followers need no empty record set; old clients do.
+                if request.replica().is_some() && row.records.as_ref().is_some_and(|range| range.from == range.upto) {
+                    row.records = None;
+                }
+                partitions.push(row);
+            }
+            topics.push(FetchTopicResponse {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partitions,
+                ..FetchTopicResponse::default()
+            });
+        }
+        let response = FetchResponse::<LogRange> { topics, ..FetchResponse::default() };
+        self.answer(asker, response.into(), fx);
+    }
+
+    fn fetch_row(
+        &self,
+        topic: &FetchTopic,
+        wanted: &FetchPartition,
+        reader: Reader,
+        room: i64,
+        first: bool,
+    ) -> FetchPartitionResponse<LogRange> {
+        let empty = FetchPartitionResponse::<LogRange> {
+            partition: wanted.partition,
+            high_watermark: Offset(-1),
+            ..FetchPartitionResponse::default()
+        };
+        if topic.name.is_empty() {
+            return FetchPartitionResponse { error: ErrorCode::UNKNOWN_TOPIC_ID, ..empty };
+        }
+        let name = TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
+        let Some(partition) = self.partitions.get(&name) else {
+            return FetchPartitionResponse { error: self.missing(&name), ..empty };
+        };
+        let asked = topic.topic_id;
+        if asked != TopicId::NONE && partition.log.topic_id != TopicId::NONE && asked != partition.log.topic_id {
+            return FetchPartitionResponse { error: ErrorCode::INCONSISTENT_TOPIC_ID, ..empty };
+        }
+        match partition.read(wanted, reader) {
+            Err(error) => {
+                let moved = matches!(error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
+                let current_leader = if moved { partition.current_leader(self.id) } else { Default::default() };
+                FetchPartitionResponse { error, current_leader, ..empty }
+            }
+            Ok(read) => {
+                let row = FetchPartitionResponse {
+                    high_watermark: read.high_watermark,
+                    last_stable_offset: read.last_stable,
+                    log_start_offset: read.start,
+                    ..empty
+                };
+                match read.found {
+                    Found::Diverging(end) => {
+                        let diverging_epoch =
+                            DivergingEpoch { epoch: end.epoch, end_offset: end.end, ..DivergingEpoch::default() };
+                        FetchPartitionResponse { diverging_epoch, ..row }
+                    }
+                    Found::Upto(upto) => {
+                        let from = wanted.fetch_offset;
+                        let upto = if room > 0 || first { upto } else { from };
+                        let max_bytes = i64::from(wanted.max_bytes).clamp(0, room.max(0)) as u32;
+                        FetchPartitionResponse { records: Some(partition.log.range(from, upto, max_bytes)), ..row }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What waited long enough is answered with what there is.
+    pub(super) fn answer_overdue(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        while let Some(due) = self.purgatory.pop_due(now.at) {
+            match due {
+                Due::Fetch(wait) => self.answer_fetch(wait, fx),
+                Due::Produce(wait) => self.answer_produce(wait, -1, fx),
+            }
+        }
+    }
+
+    // Offsets.
+
+    pub(super) fn on_list_offsets(
+        &mut self,
+        asker: Asker,
+        version: i16,
+        request: &ListOffsetsRequest,
+        fx: &mut Effects<Effect>,
+    ) {
+        self.last_asker += 1;
+        let listing = self.last_asker;
+        let mut open = 0;
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for (at, topic) in request.topics.iter().enumerate() {
+            let mut rows = Vec::with_capacity(topic.partitions.len());
+            for (row, wanted) in topic.partitions.iter().enumerate() {
+                let name = TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
+                let found = self.list_offset(&name, wanted, request, version);
+                let empty = ListOffsetsPartitionResponse { partition: wanted.partition, ..Default::default() };
+                rows.push(match found {
+                    Ok(Listed::At(offset, epoch)) => answered_row(empty, version, offset, -1, epoch),
+                    Ok(Listed::ByTime(load)) => {
+                        open += 1;
+                        let ticket = self.last_read.take_next();
+                        let read = Read::ByTime { listing, topic: at as u32, row: row as u32, partition: name.clone() };
+                        self.reads.insert(ticket, read);
+                        fx.emit(Effect::Load { lane: Lane::Log(name), ticket, what: load });
+                        empty
+                    }
+                    Err(error) => ListOffsetsPartitionResponse { error, ..empty },
+                });
+            }
+            topics.push(ListOffsetsTopicResponse {
+                name: topic.name.clone(),
+                partitions: rows,
+                ..ListOffsetsTopicResponse::default()
+            });
+        }
+        let response = ListOffsetsResponse { topics, ..ListOffsetsResponse::default() };
+        if open == 0 {
+            return self.answer(asker, response.into(), fx);
+        }
+        self.listings.insert(listing, Listing { asker, version, response, open });
+    }
+
+    fn list_offset(
+        &self,
+        name: &TopicPartition,
+        wanted: &ListOffsetsPartition,
+        request: &ListOffsetsRequest,
+        version: i16,
+    ) -> Result<Listed, ErrorCode> {
+        let partition = self.partitions.get(name).ok_or_else(|| self.missing(name))?;
+        partition.check_epoch(wanted.current_leader_epoch)?;
+        if partition.leader().is_none() {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let log = &partition.log;
+        let is_replica = request.replica_id.0 >= 0;
+        let visible = match request.isolation_level {
+            _ if is_replica => log.end(),
+            1 => log.last_stable(),
+            _ => log.high_watermark(),
+        };
+        let by_time = |timestamp: i64| {
+            Listed::ByTime(Load::OffsetForTime { partition: name.clone(), timestamp, from: log.start(), upto: visible })
+        };
+        match wanted.timestamp {
+            LATEST if !is_replica && !partition.latest_is_known() => Err(not_available(version)),
+            LATEST => Ok(Listed::At(visible, log.epochs().latest())),
+            EARLIEST | EARLIEST_LOCAL => {
+                Ok(Listed::At(log.start(), log.epochs().epoch_at(log.start()).unwrap_or(LeaderEpoch::NONE)))
+            }
+            MAX_TIMESTAMP => {
+                let newest = log.segments().map(|segment| segment.max_timestamp).max().unwrap_or(-1);
+                Ok(if newest < 0 { Listed::At(Offset(-1), LeaderEpoch::NONE) } else { by_time(newest) })
+            }
+            timestamp if timestamp >= 0 => Ok(by_time(timestamp)),
+            _ => Ok(Listed::At(Offset(-1), LeaderEpoch::NONE)),
+        }
+    }
+
+    /// The disk found, or did not find, a record of that time.
+    pub(super) fn on_offset_found(&mut self, ticket: Ticket, found: Option<(Offset, i64)>, fx: &mut Effects<Effect>) {
+        let Some(Read::ByTime { listing: number, topic, row, partition }) = self.reads.remove(&ticket) else { return };
+        let partition = self.partitions.get(&partition);
+        let Some(listing) = self.listings.get_mut(&number) else { return };
+        let row = &mut listing.response.topics[topic as usize].partitions[row as usize];
+        match (found, partition) {
+            (Some((offset, timestamp)), Some(partition)) => {
+                let epoch = partition.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE);
+                *row = answered_row(core::mem::take(row), listing.version, offset, timestamp, epoch);
+            }
+            // Nothing visible is that young: a new leader may not know yet what is (KIP-207).
+            (None, Some(partition)) if !partition.latest_is_known() => row.error = not_available(listing.version),
+            (None, Some(_)) => {}
+            (_, None) => row.error = ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        }
+        listing.open -= 1;
+        if listing.open == 0
+            && let Some(listing) = self.listings.remove(&number)
+        {
+            self.answer(listing.asker, listing.response.into(), fx);
+        }
+    }
+
+    /// Asks the disk for the producers' states of every log that was cut.
+    pub(super) fn reload_producers(&mut self, fx: &mut Effects<Effect>) {
+        for (name, partition) in &mut self.partitions {
+            if let Some(upto) = partition.log.ask_for_producers() {
+                let ticket = self.last_read.take_next();
+                self.reads.insert(ticket, Read::Producers { partition: name.clone(), upto });
+                let what = Load::Producers { partition: name.clone(), upto };
+                fx.emit(Effect::Load { lane: Lane::Log(name.clone()), ticket, what });
+            }
+        }
+    }
+
+    pub(super) fn on_producers(&mut self, now: Now, ticket: Ticket, states: ProducerStates, fx: &mut Effects<Effect>) {
+        let Some(Read::Producers { partition, upto }) = self.reads.remove(&ticket) else { return };
+        let Some(ours) = self.partitions.get_mut(&partition) else { return };
+        ours.log.on_producers(states, upto);
+        if let Some(leader) = ours.follower().map(|follower| follower.leader) {
+            self.run_fetcher(now, leader, fx);
+        }
+    }
+
+    pub(super) fn on_offset_for_leader_epoch(
+        &mut self,
+        asker: Asker,
+        request: &OffsetForLeaderEpochRequest,
+        fx: &mut Effects<Effect>,
+    ) {
+        let topics = request.topics.iter().map(|topic| {
+            let rows = topic.partitions.iter().map(|wanted| {
+                let name = TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
+                match self.partitions.get(&name) {
+                    Some(partition) => epoch_end(partition, wanted),
+                    None => crate::api::kafka::EpochEndOffset {
+                        error: self.missing(&name),
+                        partition: wanted.partition,
+                        ..Default::default()
+                    },
+                }
+            });
+            OffsetForLeaderTopicResponse {
+                name: topic.name.clone(),
+                partitions: rows.collect(),
+                ..OffsetForLeaderTopicResponse::default()
+            }
+        });
+        let response = OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() };
+        self.answer(asker, response.into(), fx);
+    }
+}
+
+/// An offset that is known, or one the disk has to find.
+enum Listed {
+    At(Offset, LeaderEpoch),
+    ByTime(Load),
+}
+
+fn answered_row(
+    row: ListOffsetsPartitionResponse,
+    version: i16,
+    offset: Offset,
+    timestamp: i64,
+    leader_epoch: LeaderEpoch,
+) -> ListOffsetsPartitionResponse {
+    let old_style_offsets = if version == 0 && offset >= Offset::ZERO { vec![offset] } else { Vec::new() };
+    ListOffsetsPartitionResponse { offset, timestamp, leader_epoch, old_style_offsets, ..row }
+}
+
+/// KIP-207's answer, as older clients know it.
+fn not_available(version: i16) -> ErrorCode {
+    if version >= 5 { ErrorCode::OFFSET_NOT_AVAILABLE } else { ErrorCode::LEADER_NOT_AVAILABLE }
+}
+
+/// Clients that know KIP-392 (version 11) may read from followers.
+fn reader_of(request: &FetchRequest, version: i16) -> Reader {
+    match request.replica() {
+        Some(id) => Reader::Replica(id),
+        None => Reader::Consumer { committed: request.isolation_level == 1, at_leader: version < 11 },
+    }
+}
+
+fn partitions_of(request: &FetchRequest) -> impl Iterator<Item = (TopicPartition, &FetchPartition)> {
+    request.topics.iter().flat_map(|topic| {
+        let name = |wanted: &FetchPartition| TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
+        topic.partitions.iter().map(move |wanted| (name(wanted), wanted))
+    })
+}
