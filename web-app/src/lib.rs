@@ -7,11 +7,6 @@
 pub mod app;
 mod browser;
 mod draw;
-#[cfg(feature = "fixture")]
-#[path = "../tests/still/mod.rs"]
-pub mod fixture;
-#[cfg(feature = "fixture")]
-extern crate self as glasshouse_web;
 pub mod intent;
 pub mod lab;
 pub mod panel;
@@ -20,9 +15,13 @@ pub mod playback;
 pub mod source;
 pub mod stage;
 mod words;
+pub mod world;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// The cluster of an address that asks for none.
+const DEFAULT_SEED: u64 = 7;
 
 /// Takes the place of the loading page.
 pub fn start() {
@@ -34,7 +33,15 @@ pub fn start() {
     yew::Renderer::<app::App>::with_root_and_props(root, props).render();
 }
 
-#[cfg(feature = "fixture")]
+/// The run that the address asks for, and a sentence if it could not be read: `#seed=7`.
 fn open(fragment: &str) -> (app::Shared, Option<yew::AttrValue>) {
-    (app::Shared(Rc::new(RefCell::new(fixture::Still::new(fragment)))), None)
+    let mut seed = DEFAULT_SEED;
+    let mut notice = None;
+    for part in fragment.split('&').filter(|part| !part.is_empty()) {
+        match part.strip_prefix("seed=").map(str::parse) {
+            Some(Ok(wanted)) => seed = wanted,
+            _ => notice = Some(format!("The address says #{part}; expected was #seed= and a number. This is seed {seed}.").into()),
+        }
+    }
+    (app::Shared(Rc::new(RefCell::new(lab::Lab::new(world::first_page(seed))))), notice)
 }

@@ -18,11 +18,11 @@ use bytes::Bytes;
 
 // ---- between nodes of the mesh -------------------------------------------------------------------------------------
 
-pub fn label_peer<R>(message: &PeerMessage<R>) -> Label {
+pub fn label_peer<R: Records>(message: &PeerMessage<R>) -> Label {
     match message {
         PeerMessage::Election(_) => Label::Vote,
         PeerMessage::Quorum(packet) => Label::Packet { kind: packet.kind, zxid: packet.zxid() },
-        PeerMessage::Request { request, .. } => Label::KafkaRequest { key: request.key().code() },
+        PeerMessage::Request { request, .. } => label_asked(request),
         PeerMessage::Response { response, .. } => label_response(response),
     }
 }
@@ -113,7 +113,7 @@ pub fn materialize_reply(
 
 pub fn label_request(request: &Request) -> Label {
     match &request.body {
-        RequestBody::Kafka(request) => Label::KafkaRequest { key: request.body.key().code() },
+        RequestBody::Kafka(request) => label_asked(&request.body),
         RequestBody::Keeper(keeper::Request::Op { op, .. }) => Label::KeeperRequest { op: op.code() },
         RequestBody::Keeper(keeper::Request::Undecodable { op, .. }) => Label::KeeperRequest { op: *op },
         RequestBody::Keeper(keeper::Request::Connect(_) | keeper::Request::FourLetter(_)) => {
@@ -122,7 +122,7 @@ pub fn label_request(request: &Request) -> Label {
     }
 }
 
-pub fn label_reply<R>(reply: &Reply<R>) -> Label {
+pub fn label_reply<R: Records>(reply: &Reply<R>) -> Label {
     match reply {
         Reply::Kafka { body, .. } => label_response(body),
         Reply::Keeper(keeper::Reply::Event(_)) => Label::KeeperEvent,
@@ -133,8 +133,52 @@ pub fn label_reply<R>(reply: &Reply<R>) -> Label {
     }
 }
 
-fn label_response<R>(response: &Response<R>) -> Label {
-    Label::KafkaReply { key: response.key().code(), error: response.first_error().0 }
+fn label_response<R: Records>(response: &Response<R>) -> Label {
+    let records = match response {
+        Response::Fetch(fetched) => {
+            let parts = fetched.topics.iter().flat_map(|topic| &topic.partitions);
+            parts.filter_map(|part| part.records.as_ref()).map(Records::count).sum()
+        }
+        _ => 0,
+    };
+    Label::KafkaReply { key: response.key().code(), error: response.first_error().0, records }
+}
+
+fn label_asked(request: &kafka::Request) -> Label {
+    let records = match request {
+        kafka::Request::Produce(produce) => {
+            let parts = produce.topics.iter().flat_map(|topic| &topic.partitions);
+            parts.filter_map(|part| part.records.as_ref()).map(Records::count).sum()
+        }
+        _ => 0,
+    };
+    Label::KafkaRequest { key: request.key().code(), records }
+}
+
+/// Records in a message, to be counted for its label.
+pub trait Records {
+    fn count(&self) -> u32;
+}
+
+impl Records for LogRange {
+    /// At most so many: the host may put fewer bytes in.
+    fn count(&self) -> u32 {
+        u32::try_from((self.upto - self.from).max(0)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Records for Bytes {
+    /// Hops over the batches by the lengths in their headers; what is cut short counts for nothing.
+    fn count(&self) -> u32 {
+        let number =
+            |at: usize| self.get(at..at + 4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+        let (mut at, mut records) = (0usize, 0u32);
+        while let (Some(length), Some(count)) = (number(at + 8), number(at + 57)) {
+            records = records.saturating_add(count);
+            at = at.saturating_add(12).saturating_add(length as usize);
+        }
+        records
+    }
 }
 
 pub fn is_produce<R>(reply: &Reply<R>) -> bool {

@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod shrink;
 pub mod swarm;
 pub mod trace;
+mod view;
 pub mod world;
 
 pub use scenario::Scenario;

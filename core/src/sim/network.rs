@@ -52,8 +52,8 @@ pub enum Carries {
 pub enum Label {
     Vote,
     Packet { kind: PacketType, zxid: Zxid },
-    KafkaRequest { key: i16 },
-    KafkaReply { key: i16, error: i16 },
+    KafkaRequest { key: i16, records: u32 },
+    KafkaReply { key: i16, error: i16, records: u32 },
     KeeperRequest { op: i32 },
     KeeperReply { op: i32, error: i32 },
     KeeperEvent,
@@ -62,6 +62,8 @@ pub enum Label {
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InFlight {
+    /// Its number among all that were ever under way in this world.
+    pub number: u64,
     pub sent: Instant,
     pub due: Instant,
     pub label: Label,
@@ -168,6 +170,7 @@ pub struct Network {
     directions: BTreeMap<(NodeId, NodeId), Direction>,
     pub streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
+    next_message: u64,
     generations: BTreeMap<(NodeId, NodeId, ChannelKind), u32>,
     channels: BTreeMap<(NodeId, NodeId, ChannelKind), StreamId>,
     /// The newest election message from one keeper to another: sent again when their channel comes up.
@@ -194,6 +197,7 @@ impl Network {
             directions: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
+            next_message: 0,
             generations: BTreeMap::new(),
             channels: BTreeMap::new(),
             newest_vote: BTreeMap::new(),
@@ -292,6 +296,8 @@ impl Network {
         let delay = self.delay(sender, receiver, now);
         let direction = self.direction(sender, receiver);
         let dead_at = now + self.dead_peer;
+        self.next_message += 1;
+        let number = self.next_message;
         let Some(stream) = self.streams.get_mut(&id) else { return Sent::Lost };
         if direction.cut || stream.pipes[from as usize].doomed {
             stream.pipe(from).doomed = true;
@@ -305,7 +311,7 @@ impl Network {
         }
         let due = (now + delay).max(pipe.last_due).max(pipe.held_until);
         pipe.last_due = due;
-        pipe.queue.push_back(InFlight { sent: now, due, label, bytes });
+        pipe.queue.push_back(InFlight { number, sent: now, due, label, bytes });
         if direction.stalled { Sent::Waits } else { Sent::Due(due) }
     }
 
@@ -326,6 +332,8 @@ impl Network {
         let direction = self.direction(sender, receiver);
         let delay = self.delay(sender, receiver, now);
         let dead_at = now + self.dead_peer;
+        self.next_message += 1;
+        let number = self.next_message;
         let Some(stream) = self.streams.get_mut(&id) else { return Arrival::Nothing };
         let pipe = &mut stream.pipes[from as usize];
         let Some(head) = pipe.queue.front() else { return Arrival::Nothing };
@@ -344,7 +352,7 @@ impl Network {
         if let Some((label, bytes)) = pipe.waiting.take() {
             let due = (now + delay).max(pipe.last_due);
             pipe.last_due = due;
-            pipe.queue.push_back(InFlight { sent: now, due, label, bytes });
+            pipe.queue.push_back(InFlight { number, sent: now, due, label, bytes });
         }
         let next = pipe.queue.front().map(|next| next.due.max(now));
         match message {

@@ -10,6 +10,7 @@ use super::network::{Arrival, Carries, Direction, End, Label, Latency, Network, 
 use super::scenario::{Action, Scenario, Timed};
 use super::schedule::{Class, Schedule};
 use super::trace::{Entry, Keep, Stored, Told, Trace, What};
+use super::view::Chronicle;
 use super::{bridge, build};
 use crate::api::peer::{Channel, ChannelKind, PeerMessage};
 use crate::api::storage::{Lane, StoreOp};
@@ -102,6 +103,8 @@ pub struct World {
     digest: Digest,
     entries: u64,
     pub trace: Trace,
+    /// What a view remembers of the notes; no node and no checker reads it.
+    pub(super) chronicle: Chronicle,
     pub checks: Checks,
     pub counts: Counts,
     /// Reused between steps; always empty there.
@@ -124,6 +127,7 @@ impl World {
             digest: Digest::default(),
             entries: 0,
             trace: Trace::default(),
+            chronicle: Chronicle::new(scenario),
             checks: Checks::new(build::promise(scenario)),
             counts: Counts::new(),
             effects: Effects::default(),
@@ -286,6 +290,7 @@ impl World {
                 let host = &mut self.hosts[at];
                 host.machine = Some(Box::new(machine));
                 host.down = None;
+                self.chronicle.started(self.now, id);
                 let seen = self.seen(at);
                 if let Some(machine) = &self.hosts[at].machine {
                     self.checks.booted(seen, machine, &fx);
@@ -307,6 +312,7 @@ impl World {
     /// Ends a process. `silent`: the machine is gone too, so nobody is told.
     fn stop(&mut self, at: usize, why: String, silent: bool) {
         let id = self.hosts[at].id;
+        self.chronicle.stopped(self.now, id, &why, self.hosts[at].machine.as_deref());
         self.hosts[at].forget_process();
         self.hosts[at].down = Some(Down { since: self.now, why });
         self.network.forget_votes_of(id);
@@ -620,6 +626,7 @@ impl World {
         let node = self.hosts[at].id;
         if self.trace.keep != Keep::Nothing {
             for note in fx.notes.drain(..) {
+                self.chronicle.told(self.now, node, &note, self.hosts[at].machine.as_deref());
                 self.trace.story.push(Told { at: self.now, node, entry: self.entries, note });
             }
         }
@@ -900,6 +907,7 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        self.chronicle.acted(self.now, &action);
         match action {
             Action::Kill(node) => self.on(node, World::kill),
             Action::PowerOff(node) => self.on(node, World::lose_power),

@@ -1,0 +1,206 @@
+//! One sentence for the state of the cluster and two for why. The first that applies is said.
+
+use super::tell::seconds;
+use crate::id::NodeId;
+use crate::sim::world::World;
+use crate::time::Span;
+use crate::view::*;
+
+/// How long a change of leader stays news.
+const NEWS: Span = Span::secs(4);
+
+pub fn of(world: &World, view: &ClusterView) -> Headline {
+    broken(world)
+        .or_else(|| starting(world, view))
+        .or_else(|| no_ensemble(world, view))
+        .or_else(|| leaderless(world, view))
+        .or_else(|| taken_over(world, view))
+        .or_else(|| lost(world))
+        .or_else(|| down(view))
+        .or_else(|| apart(world, view))
+        .or_else(|| out_of_sync(view))
+        .unwrap_or_else(|| {
+            say(
+                "It runs. Now break it.",
+                "This is a real cluster, and it lives in this page. Click a broker, a keeper, or a line between two of them.",
+            )
+        })
+}
+
+fn say(title: impl Into<String>, why: impl Into<String>) -> Headline {
+    Headline { title: title.into().into(), why: why.into().into(), broken: false }
+}
+
+fn broken(world: &World) -> Option<Headline> {
+    let fired = world.checks.fired()?;
+    let mut headline = say(format!("{} is violated.", fired.invariant), fired.detail.clone());
+    headline.broken = true;
+    Some(headline)
+}
+
+/// Until the first record is committed.
+fn starting(world: &World, view: &ClusterView) -> Option<Headline> {
+    if world.chronicle.partitions().any(|(_, history)| history.committed) {
+        return None;
+    }
+    let registered = view.known.registrations.iter().filter(|r| matches!(r.state, Registration::Here { .. })).count();
+    Some(if !world.chronicle.ensemble().began {
+        say(
+            "Starting: the keepers look for a leader.",
+            "Each votes for the one whose journal is newest; a majority decides.",
+        )
+    } else if registered < view.brokers.len() {
+        say("The brokers open their sessions.", "Each creates a znode that lives as long as its session does.")
+    } else if view.known.partitions.is_empty() {
+        say(
+            "The controller places the topic.",
+            "It chooses a broker for each replica, and a leader for each partition.",
+        )
+    } else {
+        say("The first records are on their way.", "The leader appends, the followers fetch: then it is committed.")
+    })
+}
+
+fn no_ensemble(world: &World, view: &ClusterView) -> Option<Headline> {
+    let reign = world.chronicle.ensemble();
+    if reign.leader.is_some() {
+        return None;
+    }
+    let up = view.keepers.iter().filter(|keeper| keeper.state.is_up()).count();
+    let since = seconds(view.now.since(reign.since));
+    Some(if up * 2 > view.keepers.len() {
+        say(
+            "The ensemble has no leader.",
+            format!(
+                "The keepers have been looking for {since}. Brokers serve their clients meanwhile; nobody can be elected."
+            ),
+        )
+    } else {
+        say(
+            "The ensemble has no quorum.",
+            format!(
+                "{up} of {} keepers run, and a majority must agree. Brokers serve their clients; nothing that needs the ensemble can happen.",
+                view.keepers.len()
+            ),
+        )
+    })
+}
+
+fn leaderless(world: &World, view: &ClusterView) -> Option<Headline> {
+    let mut without =
+        world.chronicle.partitions().filter(|(_, history)| history.reign.began && history.reign.leader.is_none());
+    let (partition, history) = without.next()?;
+    let title = format!("{partition} has no leader.");
+    let told = view.known.partitions.iter().find(|told| told.partition == *partition)?;
+    let Some(leader) = told.leader else {
+        return Some(say(
+            title,
+            "Nobody in its ISR is alive: it waits for one of them, so that nothing promised is lost.",
+        ));
+    };
+    let registration = view.known.registrations.iter().find(|registration| registration.broker == leader)?;
+    let died = seconds(view.now.since(history.reign.since));
+    let name = registration.node;
+    Some(match registration.state {
+        Registration::Here { expires, .. } if !view.broker(name)?.state.is_up() => say(
+            title,
+            format!(
+                "{name} went down {died} ago. The ensemble does not know yet: its session runs out in {}.",
+                seconds(expires.left(view.now))
+            ),
+        ),
+        _ => say(title, format!("{name} went down {died} ago. The controller is choosing the next in-sync broker.")),
+    })
+}
+
+fn taken_over(world: &World, view: &ClusterView) -> Option<Headline> {
+    let fresh = world.chronicle.partitions().filter_map(|(partition, history)| {
+        let ended = history.reign.spans.iter().rev().nth(1)?;
+        let again = history.reign.spans.iter().filter(|span| matches!(span.kind, SpanKind::Led { .. })).count() > 1;
+        let news = view.now.since(history.reign.since) <= NEWS;
+        Some((partition, history.reign.leader?, history.reign.since, ended)).filter(|_| again && news)
+    });
+    let (partition, leader, _, ended) = fresh.max_by_key(|fresh| fresh.2)?;
+    let title = format!("{leader} took over {partition}.");
+    Some(match ended.kind {
+        SpanKind::Leaderless => {
+            let took = seconds(ended.until.unwrap_or(view.now).since(ended.from));
+            say(
+                title,
+                format!(
+                    "It had no leader for {took}: until a session ran out, the controller heard of it, and chose from the ISR."
+                ),
+            )
+        }
+        _ => say(title, "The controller moved it to another broker of the ISR."),
+    })
+}
+
+fn lost(world: &World) -> Option<Headline> {
+    let lost = world.chronicle.lost;
+    let why = world
+        .checks
+        .allowed()
+        .last()
+        .map_or_else(|| "A leader took over whose log did not hold them.".to_owned(), |loss| loss.why.clone());
+    (lost > 0).then(|| {
+        say(
+            if lost == 1 {
+                "A promised record is gone.".to_owned()
+            } else {
+                format!("{lost} promised records are gone.")
+            },
+            why,
+        )
+    })
+}
+
+fn down(view: &ClusterView) -> Option<Headline> {
+    let brokers = view.brokers.iter().map(|broker| (broker.node, broker.state));
+    let keepers = view.keepers.iter().map(|keeper| (keeper.node(), keeper.state));
+    let (node, state) = brokers.chain(keepers).find(|(_, state)| !state.is_up())?;
+    let (word, since) = match state {
+        NodeState::Paused { since } => ("is paused", since),
+        NodeState::Up { since } | NodeState::Down { since } => ("is down", since),
+    };
+    let since = seconds(view.now.since(since));
+    let registered = view.known.registrations.iter().find(|registration| registration.node == node);
+    let why = match (node, registered.map(|registration| registration.state)) {
+        (_, Some(Registration::Here { expires, .. })) => {
+            format!(
+                "For {since}. Its session runs out in {}; until then it counts as alive.",
+                seconds(expires.left(view.now))
+            )
+        }
+        (_, Some(_)) => format!("For {since}. The others carry on without it; when it is back it catches up."),
+        (NodeId::Keeper(_), None) => format!("For {since}. The other keepers are a majority: the ensemble goes on."),
+        (_, None) => format!("For {since}."),
+    };
+    Some(say(format!("{node} {word}."), why))
+}
+
+fn apart(world: &World, view: &ClusterView) -> Option<Headline> {
+    let (from, to, direction) = world.network.troubled().next()?;
+    let (from, to) = (view.name(from), view.name(to));
+    let links = view.links.iter().filter(|link| link.forth.state != LaneState::Ok || link.back.state != LaneState::Ok);
+    let count = links.count();
+    let what = if direction.cut {
+        "cut"
+    } else if direction.stalled {
+        "stalled"
+    } else {
+        "slow"
+    };
+    let title = if count == 1 { format!("A link is {what}.") } else { format!("{count} links are in trouble.") };
+    Some(say(title, format!("Between {from} and {to}. Nobody is told: each side finds out by its own time-outs.")))
+}
+
+fn out_of_sync(view: &ClusterView) -> Option<Headline> {
+    let told = view.known.partitions.iter().find(|told| told.isr.len() < told.replicas.len())?;
+    let missing: Vec<String> =
+        told.replicas.iter().filter(|id| !told.isr.contains(id)).map(|id| format!("broker-{id}")).collect();
+    Some(say(
+        format!("{} is not in full sync.", told.partition),
+        format!("{} must catch up before it counts again.", missing.join(" and ")),
+    ))
+}

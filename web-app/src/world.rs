@@ -1,0 +1,134 @@
+//! The simulator as the laboratory's run: what a person throws becomes actions of the scenario.
+
+use crate::intent::{Stone, Target};
+use crate::lab::Run;
+use glasshouse_core::id::NodeId;
+use glasshouse_core::sim::scenario::{Action, Scenario};
+use glasshouse_core::sim::{World, trace::Keep};
+use glasshouse_core::time::Instant;
+use glasshouse_core::view::ClusterView;
+
+/// The world of the first page. Equal seeds give equal worlds.
+pub fn first_page(seed: u64) -> World {
+    let mut world = World::new(&Scenario::first_page(seed));
+    world.trace.keep = Keep::Notes;
+    world
+}
+
+impl Run for World {
+    fn now(&self) -> Instant {
+        World::now(self)
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        World::run_until(self, until);
+    }
+
+    fn step(&mut self) -> bool {
+        World::step(self)
+    }
+
+    fn entries(&self) -> u64 {
+        World::entries(self)
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.checks.has_fired()
+    }
+
+    fn inject(&mut self, stone: Stone, target: Target) {
+        for action in actions(self, stone, target) {
+            World::inject(self, action);
+        }
+        // They are done at this moment, before anything else happens.
+        self.run_until(World::now(self));
+    }
+
+    fn view(&self) -> ClusterView {
+        World::view(self)
+    }
+
+    fn seed(&self) -> u64 {
+        self.scenario().seed
+    }
+}
+
+/// What a stone does to a target. A link is cut or healed both ways; a node that is cut hears nobody.
+fn actions(world: &World, stone: Stone, target: Target) -> Vec<Action> {
+    let both = |a: NodeId, b: NodeId, act: fn(NodeId, NodeId) -> Action| [act(a, b), act(b, a)];
+    let cut: fn(NodeId, NodeId) -> Action = |from, to| Action::Cut { from, to };
+    let heal: fn(NodeId, NodeId) -> Action = |from, to| Action::Heal { from, to };
+    match (stone, target) {
+        (Stone::Kill, Target::Node(node)) => vec![Action::Kill(node)],
+        (Stone::Restart, Target::Node(node)) => vec![Action::Restart(node)],
+        (Stone::Pause, Target::Node(node)) => {
+            let paused = world.host(node).is_some_and(|host| host.paused.is_some());
+            vec![if paused { Action::Resume(node) } else { Action::Pause(node) }]
+        }
+        (Stone::Cut, Target::Link(a, b)) => both(a, b, cut).to_vec(),
+        (Stone::Heal, Target::Link(a, b)) => both(a, b, heal).to_vec(),
+        (Stone::Cut | Stone::Heal, Target::Node(node)) => {
+            let act = if stone == Stone::Cut { cut } else { heal };
+            let others = world.hosts().iter().map(|host| host.id).filter(|other| *other != node);
+            others.flat_map(|other| both(node, other, act)).collect()
+        }
+        // The page offers none of these.
+        (Stone::Kill | Stone::Restart | Stone::Pause, Target::Link(..)) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_core::time::Span;
+    use glasshouse_core::view::{NodeState, StoryKind};
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Span::millis(millis)
+    }
+
+    #[test]
+    fn the_first_record_is_committed_soon() {
+        for seed in 1..=5 {
+            let mut world = first_page(seed);
+            let committed = |view: &ClusterView| {
+                view.brokers.iter().flat_map(|broker| &broker.replicas).any(|replica| replica.high_watermark.0 > 0)
+            };
+            let mut now = 0;
+            while !committed(&Run::view(&world)) {
+                now += 50;
+                assert!(now <= 5_000, "seed {seed}: nothing is committed after {now} ms");
+                Run::run_until(&mut world, at(now));
+            }
+        }
+    }
+
+    #[test]
+    fn a_killed_leader_is_replaced_and_the_story_tells_it() {
+        let mut world = first_page(7);
+        Run::run_until(&mut world, at(6_000));
+        let led = |view: &ClusterView| view.known.partitions[0].leader;
+        let before = led(&Run::view(&world)).expect("orders-0 is led");
+        Run::inject(&mut world, Stone::Kill, Target::Node(NodeId::Broker(before.0 as u32)));
+        let view = Run::view(&world);
+        assert!(matches!(view.state(NodeId::Broker(before.0 as u32)), Some(NodeState::Down { .. })));
+        Run::run_until(&mut world, at(20_000));
+        let view = Run::view(&world);
+        assert!(led(&view).is_some_and(|leader| leader != before), "{:?}", view.known.partitions);
+        let told = |kind| view.story.iter().any(|line| line.kind == kind && line.turning);
+        assert!(told(StoryKind::You) && told(StoryKind::Session) && told(StoryKind::Leadership));
+        assert!(view.causes.len() >= 3, "{:?}", view.causes);
+        assert_eq!(view.ledger.acknowledged, view.ledger.survive);
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let (mut watched, mut alone) = (first_page(3), first_page(3));
+        for step in 1..=300 {
+            Run::run_until(&mut watched, at(step * 10));
+            let _ = Run::view(&watched);
+        }
+        Run::run_until(&mut alone, at(3_000));
+        assert_eq!(watched.digest(), alone.digest());
+    }
+}
