@@ -9,7 +9,7 @@ use super::host::{Conn, Dial, Down, Host};
 use super::network::{Arrival, Carries, Direction, End, Label, Latency, Network, Sent, StreamId};
 use super::scenario::{Action, Scenario, Timed};
 use super::schedule::{Class, Schedule};
-use super::trace::{Entry, Keep, Stored, Told, Trace, What};
+use super::trace::{Entry, Keep, Told, Trace, What};
 use super::view::Chronicle;
 use super::{bridge, build};
 use crate::api::peer::{Channel, ChannelKind, PeerMessage};
