@@ -74,7 +74,9 @@ impl Histories {
                     let (base, first) = entry.remove_entry();
                     if batch.base != base || batch.first.is_some_and(|held| held != first) {
                         find.allow("HIST-1", || {
-                            format!("{partition} lost the write at {base}, which only its leader had acknowledged (acks=1)")
+                            format!(
+                                "{partition} lost the write at {base}, which only its leader had acknowledged (acks=1)"
+                            )
                         });
                     }
                 }
@@ -174,7 +176,9 @@ impl Histories {
         let before = self.seen.entry(session).or_default();
         if zxid < *before {
             let before = *before;
-            find.fire("HIST-6", || format!("session {session} is answered at {zxid} after it was answered at {before}"));
+            find.fire("HIST-6", || {
+                format!("session {session} is answered at {zxid} after it was answered at {before}")
+            });
         }
         *before = (*before).max(zxid);
     }
@@ -190,7 +194,9 @@ impl Histories {
     ) {
         let Some(versions) = self.nodes.get(path) else {
             if path.starts_with(ROOT) && self.nodes.len() < NODES {
-                find.fire("HIST-5", || format!("session {session} was told that {path} is written at {zxid}; nothing was"));
+                find.fire("HIST-5", || {
+                    format!("session {session} was told that {path} is written at {zxid}; nothing was")
+                });
             }
             return;
         };

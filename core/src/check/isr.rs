@@ -119,20 +119,16 @@ impl Cluster {
                 && let Some(stray) = state.isr.iter().find(|id| !assigned.contains(id))
             {
                 find.fire("ISR-1", || {
-                    format!("{name} is assigned to {assigned:?} at {zxid} while broker {stray} is in its ISR {:?}", state.isr)
+                    format!(
+                        "{name} is assigned to {assigned:?} at {zxid} while broker {stray} is in its ISR {:?}",
+                        state.isr
+                    )
                 });
             }
         }
     }
 
-    fn on_state(
-        &mut self,
-        zxid: Zxid,
-        name: TopicPartition,
-        state: PartitionState,
-        version: i32,
-        find: &mut Findings,
-    ) {
+    fn on_state(&mut self, zxid: Zxid, name: TopicPartition, state: PartitionState, version: i32, find: &mut Findings) {
         let partition = self.partitions.entry(name.clone()).or_default();
         let PartitionState { isr, leader, leader_epoch, controller_epoch, .. } = &state;
         if isr.is_empty() || leader.is_some_and(|leader| !isr.contains(&leader)) {
@@ -140,7 +136,9 @@ impl Cluster {
         }
         if let Some(stray) = isr.iter().find(|id| !partition.assigned.contains(id)) {
             let assigned = &partition.assigned;
-            find.fire("ISR-1", || format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {assigned:?}"));
+            find.fire("ISR-1", || {
+                format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {assigned:?}")
+            });
         }
         if let Some(before) = &partition.state {
             let back = *leader_epoch < before.leader_epoch;

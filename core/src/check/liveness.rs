@@ -1,16 +1,19 @@
 //! What must have come back once everything is healed and time enough has passed (protocol.md D, "Liveness"), and the
 //! full comparison of everything with everything that is too dear for every step.
 
-use super::Checks;
+use super::isr::Partition;
+use super::{Checks, Findings};
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::id::{BrokerId, NodeId};
+use crate::id::{BrokerId, ControllerEpoch, KeeperId, NodeId, SessionId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::nodes::Node;
+use crate::time::Span;
 use crate::zab::Role;
 use std::collections::BTreeSet;
 
 /// The machines of a world at rest.
+#[derive(Default)]
 pub struct Nodes<'a> {
     keepers: Vec<&'a Keeper>,
     brokers: Vec<&'a Broker>,
@@ -19,7 +22,7 @@ pub struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     pub fn of(machines: impl Iterator<Item = (NodeId, &'a Node)>) -> Nodes<'a> {
-        let mut nodes = Nodes { keepers: Vec::new(), brokers: Vec::new(), clients: Vec::new() };
+        let mut nodes = Nodes::default();
         for (id, machine) in machines {
             match machine {
                 Node::Keeper(keeper) => nodes.keepers.push(keeper),
@@ -32,9 +35,19 @@ impl<'a> Nodes<'a> {
 
     pub fn check(&self, checks: &mut Checks) {
         self.compare(checks);
-        self.ensemble(checks);
+        let roles: Vec<_> = self
+            .keepers
+            .iter()
+            .map(|keeper| (keeper.peer().config().me, keeper.role(), keeper.tree().last_zxid()))
+            .collect();
+        ensemble(&roles, checks.ensemble.last_committed(), &mut checks.find);
         if !self.brokers.is_empty() {
-            self.controller(checks);
+            let brokers: Vec<_> = self
+                .brokers
+                .iter()
+                .map(|broker| (broker.id(), broker.is_registered(), broker.controller_epoch()))
+                .collect();
+            controller(&brokers, &mut checks.find);
             self.partitions(checks);
         }
         self.clients(checks);
@@ -45,7 +58,7 @@ impl<'a> Nodes<'a> {
         for keeper in &self.keepers {
             let (me, tree) = (keeper.peer().config().me, keeper.tree());
             if checks.compared.get(&me).is_none_or(|compared| tree.last_zxid() >= compared.fuzzy_below) {
-                checks.trees.compare(me.0, tree.last_zxid(), tree.digest(), &mut checks.find);
+                checks.trees.compare(me, tree.last_zxid(), tree.digest(), &mut checks.find);
             }
             let open: BTreeSet<_> = tree.sessions().map(|(session, _)| session).collect();
             if let Some((session, path)) = tree.all_ephemerals().find(|(session, _)| !open.contains(session)) {
@@ -57,102 +70,115 @@ impl<'a> Nodes<'a> {
         checks.logs.compare(&mut checks.find);
     }
 
-    /// LIVE-1.
-    fn ensemble(&self, checks: &mut Checks) {
-        let leads = |keeper: &&&Keeper| matches!(keeper.role(), Role::Leading { established: true, .. });
-        let leaders: Vec<_> = self.keepers.iter().filter(leads).map(|keeper| keeper.peer().config().me).collect();
-        let [leader] = leaders[..] else {
-            checks.find.fire("LIVE-1", || format!("the ensemble has {} leaders: {leaders:?}", leaders.len()));
-            return;
-        };
-        for keeper in &self.keepers {
-            let me = keeper.peer().config().me;
-            let follows = match keeper.role() {
-                Role::Looking => false,
-                Role::Leading { .. } => me == leader,
-                Role::Following { leader: other, serving } | Role::Observing { leader: other, serving } => {
-                    serving && other == leader
-                }
-            };
-            let (applied, last) = (keeper.tree().last_zxid(), checks.ensemble.last_committed());
-            if !follows {
-                checks.find.fire("LIVE-1", || {
-                    format!("keeper-{me} does not serve under keeper-{leader}: it is {:?}", keeper.role())
-                });
-            } else if applied.epoch() != last.epoch() && last.counter() > 64 {
-                checks.find.fire("LIVE-1", || format!("keeper-{me} stands at {applied}, committed is {last}"));
-            }
-        }
-    }
-
-    /// LIVE-2.
-    fn controller(&self, checks: &mut Checks) {
-        let epochs: Vec<_> =
-            self.brokers.iter().filter_map(|broker| Some((broker.id(), broker.controller_epoch()?))).collect();
-        if epochs.len() != 1 {
-            checks.find.fire("LIVE-2", || format!("there are {} controllers: {epochs:?}", epochs.len()));
-        }
-        for broker in &self.brokers {
-            if !broker.is_registered() && !broker.is_shutting_down() {
-                checks.find.fire("LIVE-7", || format!("broker {} is not registered", broker.id()));
-            }
-        }
-    }
-
-    /// LIVE-3 to LIVE-5.
     fn partitions(&self, checks: &mut Checks) {
         let Checks { cluster, logs, find, promise, .. } = checks;
         let live: BTreeSet<BrokerId> = self.brokers.iter().map(|broker| broker.id()).collect();
-        for (name, partition) in cluster.partitions() {
-            let Some(state) = &partition.state else { continue };
-            if !state.isr.iter().any(|id| live.contains(id)) {
-                continue;
-            }
+        for (name, told) in cluster.partitions() {
+            let Some(state) = &told.state else { continue };
             let leads = |broker: &&&Broker| {
                 let here = broker.partition(name).filter(|here| here.leader_epoch() == state.leader_epoch);
                 Some(broker.id()) == state.leader && here.is_some_and(|here| here.leader().is_some())
             };
-            let Some(leader) = self.brokers.iter().find(leads) else {
-                find.fire("LIVE-3", || {
-                    format!("nobody leads {name}: the ensemble has leader {:?}, epoch {}", state.leader, state.leader_epoch)
-                });
-                continue;
-            };
-            let out: Vec<_> =
-                partition.assigned.iter().filter(|id| live.contains(id) && !state.isr.contains(id)).collect();
-            if !out.is_empty() {
-                find.fire("LIVE-4", || {
-                    format!("brokers {out:?} are live and not in the ISR of {name}, which is {:?}", state.isr)
-                });
-            }
-            let (Some(here), Some(ghost)) = (leader.partition(name), logs.ghost(name)) else { continue };
-            let (hw, end) = (here.log.high_watermark(), here.log.end());
-            if hw < end && find.at().since(ghost.grew()) > promise.patience {
-                find.fire("LIVE-5", || format!("the high watermark of {name} stands at {hw}, the log ends at {end}"));
-            }
+            let log = self.brokers.iter().find(leads).and_then(|broker| broker.partition(name)).map(|here| &here.log);
+            let ends = log.map(|log| (log.high_watermark().0, log.end().0));
+            let still = logs.ghost(name).map_or(Span::ZERO, |ghost| find.at().since(ghost.grew()));
+            partition(name, told, &live, ends, still > promise.patience, find);
         }
     }
 
-    /// LIVE-6 and LIVE-7.
     fn clients(&self, checks: &mut Checks) {
-        let patience = checks.promise.patience;
+        let Checks { promise, find, histories, trees, .. } = checks;
+        let patience = promise.patience;
         for (id, client) in &self.clients {
             match client {
                 Client::Producer(producer) => {
-                    let waits = producer.waits_since.is_some_and(|since| checks.find.at().since(since) > patience);
-                    if waits && checks.histories.is_silent_since(*id, checks.find.at(), patience) {
-                        checks.find.fire("LIVE-6", || {
-                            format!("{id} waits for an answer to {} records", producer.in_flight())
-                        });
+                    let waits = producer.waits_since.is_some_and(|since| find.at().since(since) > patience);
+                    if waits {
+                        unanswered(
+                            *id,
+                            producer.in_flight(),
+                            histories.is_silent_since(*id, find.at(), patience),
+                            find,
+                        );
                     }
                 }
-                Client::Keeper(client) => {
-                    if client.session().is_none_or(|session| !checks.trees.is_open(session)) {
-                        checks.find.fire("LIVE-7", || format!("{id} has no session: {:?}", client.session()));
-                    }
-                }
+                Client::Keeper(client) => session(*id, client.session(), |session| trees.is_open(session), find),
                 Client::Consumer(_) | Client::Admin(_) => {}
             }
         }
+    }
+}
+
+/// LIVE-1. Of each keeper its role and how far it has applied.
+pub fn ensemble(keepers: &[(KeeperId, Role, Zxid)], committed: Zxid, find: &mut Findings) {
+    let leads = |role: &Role| matches!(role, Role::Leading { established: true, .. });
+    let leaders: Vec<KeeperId> = keepers.iter().filter(|(_, role, _)| leads(role)).map(|(id, ..)| *id).collect();
+    let [leader] = leaders[..] else {
+        return find.fire("LIVE-1", || format!("the ensemble has {} leaders: {leaders:?}", leaders.len()));
+    };
+    for (me, role, applied) in keepers {
+        let follows = match *role {
+            Role::Looking => false,
+            Role::Leading { .. } => *me == leader,
+            Role::Following { leader: other, serving } | Role::Observing { leader: other, serving } => {
+                serving && other == leader
+            }
+        };
+        if !follows {
+            find.fire("LIVE-1", || format!("keeper-{me} does not serve under keeper-{leader}: it is {role:?}"));
+        } else if applied.epoch() < committed.epoch() && committed.counter() > 64 {
+            find.fire("LIVE-1", || format!("keeper-{me} stands at {applied}, committed is {committed}"));
+        }
+    }
+}
+
+/// LIVE-2 and LIVE-7. Of each broker whether it is registered, and the epoch it is controller in.
+pub fn controller(brokers: &[(BrokerId, bool, Option<ControllerEpoch>)], find: &mut Findings) {
+    let controllers: Vec<BrokerId> = brokers.iter().filter(|(.., epoch)| epoch.is_some()).map(|(id, ..)| *id).collect();
+    if controllers.len() != 1 {
+        find.fire("LIVE-2", || format!("there are {} controllers: {controllers:?}", controllers.len()));
+    }
+    if let Some((id, ..)) = brokers.iter().find(|(_, registered, _)| !registered) {
+        find.fire("LIVE-7", || format!("broker {id} is not registered"));
+    }
+}
+
+/// LIVE-3 to LIVE-5. `ends`: high watermark and end of the log that leads. `still`: nothing was committed for too long.
+pub fn partition(
+    name: &TopicPartition,
+    told: &Partition,
+    live: &BTreeSet<BrokerId>,
+    ends: Option<(i64, i64)>,
+    still: bool,
+    find: &mut Findings,
+) {
+    let Some(state) = told.state.as_ref().filter(|state| state.isr.iter().any(|id| live.contains(id))) else { return };
+    let Some((hw, end)) = ends else {
+        return find.fire("LIVE-3", || {
+            format!("nobody leads {name}: the ensemble has leader {:?}, epoch {}", state.leader, state.leader_epoch)
+        });
+    };
+    let out: Vec<_> = told.assigned.iter().filter(|id| live.contains(id) && !state.isr.contains(id)).collect();
+    if !out.is_empty() {
+        find.fire("LIVE-4", || {
+            format!("brokers {out:?} are live and not in the ISR of {name}, which is {:?}", state.isr)
+        });
+    }
+    if hw < end && still {
+        find.fire("LIVE-5", || format!("the high watermark of {name} stands at {hw}, the log ends at {end}"));
+    }
+}
+
+/// LIVE-6. `silent`: it was answered nothing else either.
+pub fn unanswered(client: NodeId, records: u32, silent: bool, find: &mut Findings) {
+    if silent {
+        find.fire("LIVE-6", || format!("{client} waits for an answer to {records} records"));
+    }
+}
+
+/// LIVE-7.
+pub fn session(client: NodeId, session: Option<SessionId>, is_open: impl Fn(SessionId) -> bool, find: &mut Findings) {
+    if !session.is_some_and(is_open) {
+        find.fire("LIVE-7", || format!("{client} has no session: {session:?}"));
     }
 }

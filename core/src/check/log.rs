@@ -4,10 +4,10 @@
 //! each replica how far it agrees with them and what it holds beyond. It sees only what brokers ask of their disks, what
 //! they find there when they start, and how they move their high watermarks.
 
+use super::run::Run;
 use super::{Faults, Findings};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::record::batch::{HEADER_BYTES, Stamped};
-use super::run::Run;
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -293,9 +293,13 @@ impl Logs {
         if let Some(lost) = replica.cut(&ghost.committed, to) {
             let hw = ghost.high_watermark;
             match excuse(ghost, &replica, lost) {
-                Some(why) => find.allow("LOG-6", || format!("broker {id} cuts {partition} back to {to} below {hw}: {why}")),
+                Some(why) => {
+                    find.allow("LOG-6", || format!("broker {id} cuts {partition} back to {to} below {hw}: {why}"))
+                }
                 None => find.fire("LOG-6", || {
-                    format!("broker {id} cuts {partition} back to {to}, and with it offset {lost}, committed below {hw}")
+                    format!(
+                        "broker {id} cuts {partition} back to {to}, and with it offset {lost}, committed below {hw}"
+                    )
                 }),
             }
         }
@@ -519,7 +523,9 @@ fn lose(
     let kept_by_system = !faults.has_lost_cache() && !faults.lying;
     if kept_by_system {
         find.fire("LOG-8", || {
-            format!("broker {id} restarted and {partition} ends at {end} instead of {before}, though only its process ended")
+            format!(
+                "broker {id} restarted and {partition} ends at {end} instead of {before}, though only its process ended"
+            )
         });
         return;
     }
@@ -584,7 +590,9 @@ fn match_below(ghost: &Ghost, replica: &Replica, id: BrokerId, partition: &Topic
 fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition, find: &mut Findings) {
     let Some(replica) = ghost.replicas.get(&id) else { return };
     let agreed = replica.agreed;
-    let Some(missing) = ghost.committed.get(agreed).filter(|batch| batch.base >= replica.start).copied() else { return };
+    let Some(missing) = ghost.committed.get(agreed).filter(|batch| batch.base >= replica.start).copied() else {
+        return;
+    };
     let epoch = replica.leads.unwrap_or(-1);
     let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|(from, _)| *from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
@@ -603,7 +611,9 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
         return;
     };
     let records: i64 = ghost.committed.iter_from(agreed).map(Batch::records).sum();
-    find.allow("LOG-3", || format!("{partition} lost {records} committed records from offset {} on: {why}", missing.base));
+    find.allow("LOG-3", || {
+        format!("{partition} lost {records} committed records from offset {} on: {why}", missing.base)
+    });
     let Ghost { committed, replicas, .. } = ghost;
     for other in replicas.values_mut() {
         other.retreat(committed, agreed);
@@ -635,7 +645,9 @@ fn require_in_sync(ghost: &mut Ghost, partition: &TopicPartition, in_sync: &[Bro
             && given_up.is_none()
         {
             find.fire("ISR-4", || {
-                format!("offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}")
+                format!(
+                    "offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}"
+                )
             });
         }
     }

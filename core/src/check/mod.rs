@@ -14,6 +14,8 @@ mod liveness;
 mod log;
 pub mod register;
 mod run;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod zab;
 
@@ -24,7 +26,7 @@ use crate::api::keeper::{Op, Request as KeeperRequest};
 use crate::api::storage::{Lane, StoreOp};
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::id::{BrokerId, KeeperId, NodeId, Zxid};
+use crate::id::{BrokerId, KeeperId, LeaderEpoch, NodeId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::machine::Effects;
 use crate::node::{Effect, RequestBody};
@@ -35,6 +37,7 @@ use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::{SyncKind, ZabNote};
+use crate::record::offset::Offset;
 use crate::rules::Rules;
 use crate::time::{Instant, Span};
 use crate::znode::LoggedTxn;
@@ -44,7 +47,7 @@ use log::Logs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tree::Trees;
-use zab::Ensemble;
+use zab::{Ensemble, View};
 
 /// What the settings of a world owe its clients.
 ///
@@ -233,9 +236,9 @@ impl Checks {
         let faults = self.faults.remove(&seen.node).unwrap_or_default();
         match machine {
             Node::Keeper(keeper) => {
-                let peer = keeper.peer();
-                self.ensemble.on_boot(peer.config().me, peer, faults, &mut self.find);
-                let compared = self.compared.entry(peer.config().me).or_default();
+                let me = keeper.peer().config().me;
+                self.ensemble.on_boot(me, View::of(keeper.peer()), faults, &mut self.find);
+                let compared = self.compared.entry(me).or_default();
                 (compared.zxid, compared.fuzzy_below) = (Zxid::ZERO, compared.snapshot_reaches);
             }
             Node::Broker(broker) => self.on_broker_boot(broker, faults),
@@ -286,7 +289,7 @@ impl Checks {
     }
 
     fn on_keeper(&mut self, keeper: &Keeper, fx: &Effects<Effect>) {
-        let (peer, id) = (keeper.peer(), keeper.peer().config().me);
+        let (view, id) = (View::of(keeper.peer()), keeper.peer().config().me);
         for effect in &fx.effects {
             match effect {
                 Effect::Store { lane: Lane::Journal, op } => self.ensemble.on_store(id, op, &mut self.find),
@@ -296,14 +299,16 @@ impl Checks {
                 _ => {}
             }
         }
-        self.ensemble.on_peer(id, peer);
+        self.ensemble.on_durable(id, view.durable);
         for note in &fx.notes {
             match note {
                 Note::Zab(note) => {
-                    if let Some((zxid, body)) = self.ensemble.on_note(id, peer, note, &mut self.find) {
+                    if let Some((zxid, body)) = self.ensemble.on_note(id, view, note, &mut self.find) {
                         self.on_committed(zxid, body);
                     }
                 }
+                Note::Keeper(KeeperNote::TreeDiverged { zxid, .. })
+                    if self.compared.get(&id).is_some_and(|compared| *zxid < compared.fuzzy_below) => {}
                 Note::Keeper(note) => self.trees.on_note(note, &mut self.find),
                 Note::Broker(_) | Note::Controller(_) | Note::Client(_) => {}
             }
@@ -313,7 +318,7 @@ impl Checks {
         if compared.zxid != applied {
             let from = core::mem::replace(&mut compared.zxid, applied).min(applied);
             if applied >= compared.fuzzy_below {
-                self.trees.on_applied(keeper, from, &mut self.find);
+                self.trees.on_applied(id, keeper.tree(), from, &mut self.find);
             }
         }
     }
@@ -326,11 +331,7 @@ impl Checks {
         self.cluster.on_committed(zxid, &txn, &mut self.find);
         for (partition, epoch) in self.cluster.take_unclean() {
             let allowed = self.promise.topics.get(&partition.topic).is_none_or(|topic| topic.unclean);
-            if !allowed && !self.cluster.is_unclean_asked() {
-                self.find.fire("CTL-4", || {
-                    format!("{partition} gets a leader from outside its ISR in epoch {epoch}, which nobody allows")
-                });
-            }
+            judge_unclean(&partition, epoch, allowed || self.cluster.is_unclean_asked(), &mut self.find);
             self.logs.on_unclean(&partition, epoch);
         }
     }
@@ -371,15 +372,8 @@ impl Checks {
             BrokerNote::HighWatermark { partition, offset } => {
                 let Some(replica) = broker.partition(partition) else { return };
                 if let Some(leader) = replica.leader() {
-                    if leader.isr.maximal_len() < replica.min_isr() {
-                        find.fire("ISR-5", || {
-                            format!(
-                                "broker {id} commits {partition} up to {offset} with {} in sync, {} are needed",
-                                leader.isr.maximal_len(),
-                                replica.min_isr()
-                            )
-                        });
-                    }
+                    let members = leader.isr.maximal_len();
+                    judge_in_sync(id, partition, *offset, members, replica.min_isr(), find);
                     let in_sync = cluster.isr_led_by(partition, id, replica.leader_epoch().0);
                     logs.on_leader_high_watermark(id, partition, offset.0, in_sync, find);
                     if let Some(ghost) = logs.ghost(partition) {
@@ -454,6 +448,29 @@ impl Checks {
 
     pub fn promise(&self) -> &Promise {
         &self.promise
+    }
+}
+
+fn judge_unclean(partition: &TopicPartition, epoch: LeaderEpoch, allowed: bool, find: &mut Findings) {
+    if !allowed {
+        find.fire("CTL-4", || {
+            format!("{partition} gets a leader from outside its ISR in epoch {epoch}, which nobody allows")
+        });
+    }
+}
+
+fn judge_in_sync(
+    id: BrokerId,
+    partition: &TopicPartition,
+    upto: Offset,
+    members: u32,
+    needed: u32,
+    find: &mut Findings,
+) {
+    if members < needed {
+        find.fire("ISR-5", || {
+            format!("broker {id} commits {partition} up to {upto} with {members} in sync, {needed} are needed")
+        });
     }
 }
 

@@ -24,13 +24,21 @@ const ZAB_SPEC: &str = "ZOOKEEPER-3615, Zab.tla";
 /// Every invariant that is checked. ZAB-8 and ZAB-10 to ZAB-16, LOG, ISR, CTL and HIST after every entry; LIVE at rest.
 pub const INVARIANTS: &[Invariant] = &[
     of("ZAB-1", "At most one keeper leads an epoch, and only it proposes in it.", ZAB),
-    of("ZAB-2", "Whatever is delivered was proposed, with these contents, and is in the journal of who delivers it.", ZAB),
+    of(
+        "ZAB-2",
+        "Whatever is delivered was proposed, with these contents, and is in the journal of who delivers it.",
+        ZAB,
+    ),
     of("ZAB-3", "No two keepers deliver different transactions under one zxid.", ZAB),
     of("ZAB-4", "All keepers deliver in the same order, none twice and none left out.", ZAB),
     of("ZAB-5", "What one leader proposed is delivered in the order in which it was proposed, without gaps.", ZAB),
     of("ZAB-6", "What an earlier leader proposed is delivered before what a later one proposed.", ZAB),
     of("ZAB-7", "A leader proposes only when it has everything that was committed before.", ZAB),
-    of("ZAB-8", "Committed histories are beginnings of one another; so is every database taken from a leader.", ZAB_SPEC),
+    of(
+        "ZAB-8",
+        "Committed histories are beginnings of one another; so is every database taken from a leader.",
+        ZAB_SPEC,
+    ),
     of("ZAB-9", "A learner that acknowledges NEWLEADER has a beginning of its leader's history.", ZAB_SPEC),
     of("ZAB-10", "An established leader has everything that was committed in earlier epochs.", ZAB_SPEC),
     of(
@@ -38,7 +46,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "What is committed is durable on a quorum, stays durable, and is never cut from a journal.",
         "ZOOKEEPER-3911, ZOOKEEPER-4643, ZOOKEEPER-4646",
     ),
-    of("ZAB-12", "The committed sequence only grows: nobody delivers anything new without all that is committed.", ZAB_SPEC),
+    of(
+        "ZAB-12",
+        "The committed sequence only grows: nobody delivers anything new without all that is committed.",
+        ZAB_SPEC,
+    ),
     of(
         "ZAB-13",
         "acceptedEpoch is never below currentEpoch, neither goes back, and who acknowledges NEWLEADER has both the epoch and the history on disk.",
@@ -56,9 +68,21 @@ pub const INVARIANTS: &[Invariant] = &[
     of("TREE-2", "Ephemeral nodes belong to open sessions and end with them, on every keeper.", "ZOOKEEPER-2355"),
     of("TREE-3", "A watch tells at most once for each time it was set.", "protocol.md D.1-20"),
     of("TREE-4", "Numbers given to sequential nodes under one parent rise.", "protocol.md D.1-22"),
-    of("LOG-1", "Below its high watermark a replica holds exactly what was committed.", "KIP-101, KIP-279; protocol.md D.2-7"),
-    of("LOG-2", "Batches of one leader epoch at one offset are the same on every replica.", "KIP-101; protocol.md D.2-7"),
-    of("LOG-3", "Who leads a partition has every record that was ever committed.", "KIP-101, KAFKA-7128; protocol.md D.2-6"),
+    of(
+        "LOG-1",
+        "Below its high watermark a replica holds exactly what was committed.",
+        "KIP-101, KIP-279; protocol.md D.2-7",
+    ),
+    of(
+        "LOG-2",
+        "Batches of one leader epoch at one offset are the same on every replica.",
+        "KIP-101; protocol.md D.2-7",
+    ),
+    of(
+        "LOG-3",
+        "Who leads a partition has every record that was ever committed.",
+        "KIP-101, KAFKA-7128; protocol.md D.2-6",
+    ),
     of("LOG-4", "A leader's high watermark never goes back within its epoch.", "KIP-207; protocol.md D.2-10"),
     of(
         "LOG-5",
@@ -85,13 +109,25 @@ pub const INVARIANTS: &[Invariant] = &[
         "What is committed is on every member of the ISR that the ensemble knows.",
         "KIP-497, StrongIsr; protocol.md D.2-4, D.2-5",
     ),
-    of("ISR-5", "Nothing is committed while fewer than min.insync.replicas are in sync.", "KAFKA-15583; protocol.md D.2-14"),
+    of(
+        "ISR-5",
+        "Nothing is committed while fewer than min.insync.replicas are in sync.",
+        "KAFKA-15583; protocol.md D.2-14",
+    ),
     of("CTL-1", "The controller epoch rises with every controller.", "protocol.md D.2-17"),
     of("CTL-2", "A partition's state is written by the current controller only.", "KAFKA-6082; protocol.md D.2-3"),
     of("CTL-3", "At most one broker is controller of a controller epoch.", "protocol.md D.2-17"),
     of("CTL-4", "A leader comes from the ISR, unless settings or an operator allow another.", "protocol.md D.2-6"),
-    of("CTL-5", "Each registration of a broker has a higher broker epoch than the last.", "KIP-380; protocol.md D.2-20"),
-    of("HIST-1", "What a producer was told is written with acks=all is where it was told.", "protocol.md D.2-8, D.2-15"),
+    of(
+        "CTL-5",
+        "Each registration of a broker has a higher broker epoch than the last.",
+        "KIP-380; protocol.md D.2-20",
+    ),
+    of(
+        "HIST-1",
+        "What a producer was told is written with acks=all is where it was told.",
+        "protocol.md D.2-8, D.2-15",
+    ),
     of("HIST-2", "What a consumer once read at an offset never changes.", "KIP-320; protocol.md D.2-9"),
     of("HIST-3", "No consumer sees what is not committed.", "protocol.md D.2-9"),
     of(
@@ -99,7 +135,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "Sequences of an idempotent producer follow each other in the log without gap or repetition.",
         "KIP-98; protocol.md D.2-15",
     ),
-    of("HIST-5", "An acknowledged write of a ZooKeeper client is in the history as it was told.", "protocol.md D.1-17, D.1-24"),
+    of(
+        "HIST-5",
+        "An acknowledged write of a ZooKeeper client is in the history as it was told.",
+        "protocol.md D.1-17, D.1-24",
+    ),
     of("HIST-6", "The zxids one session is told never go back.", "protocol.md D.1-18"),
     of("HIST-7", "A read returns the state at the zxid it was answered at.", "protocol.md D.1-19"),
     of("LIVE-1", "A healed ensemble has one leader, and everybody serves under it.", "protocol.md D.1, liveness"),

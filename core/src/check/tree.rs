@@ -4,11 +4,10 @@
 //! other at equal zxids.
 
 use super::Findings;
-use crate::id::{SessionId, Zxid};
-use crate::keeper::Keeper;
+use crate::id::{KeeperId, SessionId, Zxid};
 use crate::note::keeper::KeeperNote;
 use crate::time::Span;
-use crate::znode::{Txn, TxnHeader};
+use crate::znode::{Tree, Txn, TxnHeader};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -47,14 +46,19 @@ impl Trees {
             Txn::Create { path, ephemeral, .. } => {
                 if *ephemeral && !self.sessions.contains_key(&header.session) {
                     find.fire("TREE-2", || {
-                        format!("{path} is created at {} for session {}, which is not open", header.zxid, header.session)
+                        format!(
+                            "{path} is created at {} for session {}, which is not open",
+                            header.zxid, header.session
+                        )
                     });
                 }
                 self.on_name(path.as_str(), header.zxid, find);
             }
             Txn::CreateSession { timeout } => {
                 if self.sessions.insert(header.session, *timeout).is_some() {
-                    find.fire("ZAB-23", || format!("session {} is opened twice, again at {}", header.session, header.zxid));
+                    find.fire("ZAB-23", || {
+                        format!("session {} is opened twice, again at {}", header.session, header.zxid)
+                    });
                 }
             }
             Txn::CloseSession { .. } => {
@@ -86,7 +90,9 @@ impl Trees {
         match self.numbers.get_mut(parent) {
             Some(highest) if *highest >= number => {
                 let highest = *highest;
-                find.fire("TREE-4", || format!("{path} is created at {zxid} after number {highest} was given out there"));
+                find.fire("TREE-4", || {
+                    format!("{path} is created at {zxid} after number {highest} was given out there")
+                });
             }
             Some(highest) => *highest = number,
             None => {
@@ -96,24 +102,27 @@ impl Trees {
     }
 
     /// A keeper delivered up to what its tree says.
-    pub fn on_applied(&mut self, keeper: &Keeper, from: Zxid, find: &mut Findings) {
-        let me = keeper.peer().config().me;
-        let (zxid, digest) = (keeper.tree().last_zxid(), keeper.tree().digest());
-        self.compare(me.0, zxid, digest, find);
+    pub fn on_applied(&mut self, me: KeeperId, tree: &Tree, from: Zxid, find: &mut Findings) {
+        let zxid = tree.last_zxid();
+        self.compare(me, zxid, tree.digest(), find);
         for (at, session) in self.ended.range((core::ops::Bound::Excluded(from), core::ops::Bound::Included(zxid))) {
-            if let Some(path) = keeper.tree().ephemerals(*session).next() {
-                find.fire("TREE-2", || format!("keeper-{me} holds {path} at {zxid}, though session {session} ended at {at}"));
+            if let Some(path) = tree.ephemerals(*session).next() {
+                find.fire("TREE-2", || {
+                    format!("keeper-{me} holds {path} at {zxid}, though session {session} ended at {at}")
+                });
             }
         }
     }
 
     /// TREE-1.
-    pub fn compare(&mut self, keeper: u8, zxid: Zxid, digest: u64, find: &mut Findings) {
+    pub fn compare(&mut self, keeper: KeeperId, zxid: Zxid, digest: u64, find: &mut Findings) {
         let at = self.digests.partition_point(|(held, _)| *held < zxid);
         match self.digests.get(at).filter(|(held, _)| *held == zxid) {
             Some((_, held)) if *held != digest => {
                 let held = *held;
-                find.fire("TREE-1", || format!("keeper-{keeper} has the tree {digest:#x} at {zxid}, another keeper had {held:#x}"));
+                find.fire("TREE-1", || {
+                    format!("keeper-{keeper} has the tree {digest:#x} at {zxid}, another keeper had {held:#x}")
+                });
             }
             Some(_) => {}
             None if at == 0 && self.digests.len() >= DIGESTS => {}
@@ -153,7 +162,9 @@ impl Trees {
     pub fn on_watched(&mut self, session: SessionId, path: &Arc<str>, find: &mut Findings) {
         match self.armed.get_mut(&(session, path.clone())) {
             Some(left) if *left > 0 => *left -= 1,
-            _ => find.fire("TREE-3", || format!("session {session} is told that {path} changed, and watches it no more")),
+            _ => {
+                find.fire("TREE-3", || format!("session {session} is told that {path} changed, and watches it no more"))
+            }
         }
     }
 

@@ -48,6 +48,36 @@ struct Journal {
     observer: bool,
 }
 
+/// What a keeper's peer says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    pub applied: Zxid,
+    /// What it votes with.
+    pub last: Zxid,
+    pub durable: Zxid,
+    pub accepted: ZabEpoch,
+    pub current: ZabEpoch,
+    pub follows: Option<KeeperId>,
+    pub observer: bool,
+}
+
+impl View {
+    pub fn of(peer: &Peer) -> View {
+        View {
+            applied: peer.applied(),
+            last: peer.last_zxid(),
+            durable: peer.durable(),
+            accepted: peer.accepted_epoch(),
+            current: peer.current_epoch(),
+            follows: match peer.role() {
+                Role::Following { leader, .. } | Role::Observing { leader, .. } => Some(leader),
+                Role::Looking | Role::Leading { .. } => None,
+            },
+            observer: peer.config().is_observer(),
+        }
+    }
+}
+
 /// The ghost of the ensemble.
 #[derive(Clone, Debug, Default)]
 pub struct Ensemble {
@@ -107,7 +137,9 @@ impl Ensemble {
                 let (before, accepted) = (core::mem::replace(&mut journal.current, *epoch), journal.accepted);
                 if before > *epoch || *epoch > accepted {
                     find.fire("ZAB-13", || {
-                        format!("keeper-{id} writes currentEpoch {epoch} after {before}, while acceptedEpoch is {accepted}")
+                        format!(
+                            "keeper-{id} writes currentEpoch {epoch} after {before}, while acceptedEpoch is {accepted}"
+                        )
                     });
                 }
             }
@@ -150,7 +182,9 @@ impl Ensemble {
         if let Some(lost) = lost
             && !self.keepers.values().any(|journal| journal.excused)
         {
-            find.fire("ZAB-11", || format!("keeper-{id} cuts {lost} from its journal, which is committed up to {last}"));
+            find.fire("ZAB-11", || {
+                format!("keeper-{id} cuts {lost} from its journal, which is committed up to {last}")
+            });
         }
     }
 
@@ -162,21 +196,22 @@ impl Ensemble {
         journal.durable = Zxid::ZERO;
         match past {
             Some(past) => journal.agreed = past,
-            None => find.fire("ZAB-8", || format!("keeper-{id} takes a database as of {zxid}, which was never committed")),
+            None => {
+                find.fire("ZAB-8", || format!("keeper-{id} takes a database as of {zxid}, which was never committed"))
+            }
         }
     }
 
     /// Takes what the keeper holds for durable. Before its notes are looked at.
-    pub fn on_peer(&mut self, id: KeeperId, peer: &Peer) {
-        let journal = self.keepers.entry(id).or_default();
-        journal.durable = peer.durable();
+    pub fn on_durable(&mut self, id: KeeperId, durable: Zxid) {
+        self.keepers.entry(id).or_default().durable = durable;
     }
 
     /// A keeper told something. Gives what was committed by it for the first time.
     pub fn on_note(
         &mut self,
         id: KeeperId,
-        peer: &Peer,
+        view: View,
         note: &ZabNote,
         find: &mut Findings,
     ) -> Option<(Zxid, Option<Bytes>)> {
@@ -184,7 +219,7 @@ impl Ensemble {
             ZabNote::Committed { zxid } => return self.on_committed(id, *zxid, find),
             ZabNote::Proposed { zxid } => self.on_proposed(id, *zxid, find),
             ZabNote::Established { epoch, history } => self.on_established(id, *epoch, *history, find),
-            ZabNote::Joined { epoch } => self.on_joined(id, peer, *epoch, find),
+            ZabNote::Joined { epoch } => self.on_joined(id, view, *epoch, find),
             ZabNote::SyncChosen { learner, to, .. } => {
                 self.keepers.entry(*learner).or_default().brought_to = *to;
             }
@@ -197,7 +232,7 @@ impl Ensemble {
                 journal.delivered = journal.delivered.min(*to);
             }
             ZabNote::Restored { zxid } => self.keepers.entry(id).or_default().delivered = *zxid,
-            ZabNote::Looking { .. } => self.on_looking(id, peer, find),
+            ZabNote::Looking { .. } => self.on_looking(id, view, find),
             ZabNote::VotedFor { .. }
             | ZabNote::Elected { .. }
             | ZabNote::UpToDate { .. }
@@ -207,9 +242,9 @@ impl Ensemble {
         None
     }
 
-    fn on_looking(&mut self, id: KeeperId, peer: &Peer, find: &mut Findings) {
+    fn on_looking(&mut self, id: KeeperId, view: View, find: &mut Findings) {
         let journal = self.keepers.entry(id).or_default();
-        let (end, applied, last) = (journal.end, peer.applied(), peer.last_zxid());
+        let (end, applied, last) = (journal.end, view.applied, view.last);
         // A leader without a transaction keeps the bare mark of its epoch in memory.
         let mark = |zxid: Zxid| zxid.counter() == 0;
         if (applied > end && !mark(applied)) || (last != end && !mark(last)) {
@@ -248,7 +283,10 @@ impl Ensemble {
                 self.give_up(journal.agreed, find);
             } else {
                 find.fire("ZAB-10", || {
-                    format!("keeper-{id} leads epoch {epoch} with a history up to {history} that lacks {}, committed", missing.zxid)
+                    format!(
+                        "keeper-{id} leads epoch {epoch} with a history up to {history} that lacks {}, committed",
+                        missing.zxid
+                    )
                 });
             }
         }
@@ -257,7 +295,9 @@ impl Ensemble {
     /// Replaced disks took committed transactions from a quorum: the sequence goes on without them.
     fn give_up(&mut self, len: usize, find: &mut Findings) {
         let from = self.committed.get(len).map_or(Zxid::ZERO, |txn| txn.zxid);
-        find.allow("ZAB-11", || format!("everything from {from} on is lost: disks that held it were replaced or rotten"));
+        find.allow("ZAB-11", || {
+            format!("everything from {from} on is lost: disks that held it were replaced or rotten")
+        });
         self.committed.truncate(len);
         for journal in self.keepers.values_mut() {
             journal.agreed = journal.agreed.min(len);
@@ -265,22 +305,24 @@ impl Ensemble {
         }
     }
 
-    fn on_joined(&mut self, id: KeeperId, peer: &Peer, epoch: ZabEpoch, find: &mut Findings) {
+    fn on_joined(&mut self, id: KeeperId, view: View, epoch: ZabEpoch, find: &mut Findings) {
         let Some(journal) = self.keepers.get_mut(&id) else { return };
         journal.promised.1 = journal.promised.1.max(epoch);
-        let (durable, end, to) = (peer.durable(), journal.end, journal.brought_to);
-        if peer.current_epoch() != epoch || durable < end || end < to {
-            let current = peer.current_epoch();
+        let (durable, end, to) = (view.durable, journal.end, journal.brought_to);
+        if view.current != epoch || durable < end || end < to {
+            let current = view.current;
             find.fire("ZAB-13", || {
                 format!(
                     "keeper-{id} acknowledges NEWLEADER of epoch {epoch} with currentEpoch {current}, its journal at {end} and durable up to {durable}; the leader brought it to {to}"
                 )
             });
         }
-        let (Role::Following { leader, .. } | Role::Observing { leader, .. }) = peer.role() else { return };
+        let Some(leader) = view.follows else { return };
         if let Some(differs) = self.differs(id, leader) {
             find.fire("ZAB-9", || {
-                format!("keeper-{id} joins epoch {epoch}, and its journal differs from that of keeper-{leader} at {differs}")
+                format!(
+                    "keeper-{id} joins epoch {epoch}, and its journal differs from that of keeper-{leader} at {differs}"
+                )
             });
         }
     }
@@ -307,7 +349,9 @@ impl Ensemble {
         }
         let follows = if zxid.epoch() == last.epoch() { zxid.0 == last.0 + 1 } else { zxid.counter() == 1 };
         if !follows {
-            find.fire("ZAB-5", || format!("keeper-{id} delivers {zxid} after {last}: what was proposed between is skipped"));
+            find.fire("ZAB-5", || {
+                format!("keeper-{id} delivers {zxid} after {last}: what was proposed between is skipped")
+            });
         }
         if journal.agreed < self.committed.len() {
             let lacks = self.committed.get(journal.agreed).map_or(last, |txn| txn.zxid);
@@ -319,7 +363,9 @@ impl Ensemble {
             return None;
         };
         if before.max(last) != last || (before < last && before != Zxid::ZERO) {
-            find.fire("ZAB-4", || format!("keeper-{id} delivers {zxid} after {before}; between them {last} is committed"));
+            find.fire("ZAB-4", || {
+                format!("keeper-{id} delivers {zxid} after {before}; between them {last} is committed")
+            });
         }
         match self.proposed.remove(&zxid) {
             Some(digest) if digest == txn.digest => {}
@@ -359,7 +405,9 @@ impl Ensemble {
         }
         let Some(journal) = self.keepers.get(&id) else { return };
         match self.committed.get(at).filter(|txn| txn.zxid == zxid) {
-            None => find.fire("ZAB-8", || format!("keeper-{id} delivers {zxid}, which is not among what was committed")),
+            None => {
+                find.fire("ZAB-8", || format!("keeper-{id} delivers {zxid}, which is not among what was committed"))
+            }
             Some(_) if journal.agreed <= at => {
                 let held = journal.tail.front().copied();
                 let name = if held.is_some_and(|held| held.zxid == zxid) { "ZAB-3" } else { "ZAB-2" };
@@ -370,24 +418,23 @@ impl Ensemble {
         let previous = at.checked_sub(1).and_then(|at| self.committed.get(at)).map_or(Zxid::ZERO, |txn| txn.zxid);
         if before >= zxid || (before != previous && before.counter() != 0 && before != Zxid::ZERO) {
             let name = if before.epoch() == zxid.epoch() { "ZAB-4" } else { "ZAB-6" };
-            find.fire(name, || format!("keeper-{id} delivers {zxid} after {before}; committed before it is {previous}"));
+            find.fire(name, || {
+                format!("keeper-{id} delivers {zxid} after {before}; committed before it is {previous}")
+            });
         }
     }
 
     // What befalls keepers.
 
     /// A keeper started and found this on its disk.
-    pub fn on_boot(&mut self, id: KeeperId, peer: &Peer, faults: Faults, find: &mut Findings) {
-        let observer = peer.config().is_observer();
-        let snapshot = peer.applied();
-        let last = peer.last_zxid();
+    pub fn on_boot(&mut self, id: KeeperId, view: View, faults: Faults, find: &mut Findings) {
+        let View { applied: snapshot, last, accepted, current, observer, .. } = view;
         let past = self.past(snapshot);
         let journal = self.keepers.entry(id).or_default();
         journal.observer = observer;
         journal.delivered = snapshot;
         let owed = if faults.has_lost_cache() || faults.lying { journal.durable } else { journal.end };
         let (promised, joined) = journal.promised;
-        let (accepted, current) = (peer.accepted_epoch(), peer.current_epoch());
         let lost = last < owed || accepted < promised || current < joined;
         let end = journal.end;
         while journal.tail.pop_back_if(|txn| txn.zxid > last).is_some() {}
@@ -404,7 +451,9 @@ impl Ensemble {
             find.allow("ZAB-11", || format!("keeper-{id} lost its history up to {end}: {}", faults.how()));
         } else if last < owed {
             find.fire("ZAB-11", || {
-                format!("keeper-{id} starts with a history up to {last}; it had taken everything up to {owed} for durable")
+                format!(
+                    "keeper-{id} starts with a history up to {last}; it had taken everything up to {owed} for durable"
+                )
             });
         } else if lost {
             find.fire("ZAB-13", || {
@@ -414,7 +463,9 @@ impl Ensemble {
             });
         }
         if past.is_none() {
-            find.fire("ZAB-8", || format!("keeper-{id} starts from a snapshot of {snapshot}, which was never committed"));
+            find.fire("ZAB-8", || {
+                format!("keeper-{id} starts from a snapshot of {snapshot}, which was never committed")
+            });
         }
     }
 }

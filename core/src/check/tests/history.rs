@@ -1,0 +1,160 @@
+//! Histories of clients.
+
+use super::*;
+use crate::check::history::Histories;
+use crate::id::{SessionId, ZabEpoch, Zxid};
+use crate::note::client::ClientNote;
+use crate::time::UnixMillis;
+use crate::znode::{AclList, CreateKind, Txn, TxnHeader, ZPath};
+use bytes::Bytes;
+use std::sync::Arc;
+
+fn acknowledged(base: i64, first: u64, acks: i16) -> ClientNote {
+    ClientNote::Acknowledged { partition: orders(), base: Offset(base), records: 1, first, acks }
+}
+
+fn read(base: i64, first: u64) -> ClientNote {
+    ClientNote::Read { partition: orders(), base: Offset(base), records: 1, first, high_watermark: Offset(2) }
+}
+
+fn told(note: &ClientNote) -> Option<&'static str> {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    Histories::default().on_client(note, &logs, &mut find);
+    fired(&find)
+}
+
+#[test]
+fn a_producer_is_told_the_truth() {
+    assert_eq!(told(&acknowledged(1, 11, -1)), None);
+    assert_eq!(told(&acknowledged(0, 11, -1)), Some("HIST-1"), "somewhere else");
+    assert_eq!(told(&acknowledged(2, 12, -1)), Some("HIST-1"), "not committed");
+    assert_eq!(told(&acknowledged(2, 12, 1)), None, "acks=1 asks for no more");
+}
+
+#[test]
+fn a_write_with_acks_1_may_be_lost() {
+    let (mut logs, mut find) = two_committed();
+    let mut histories = Histories::default();
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    histories.on_client(&acknowledged(2, 12, 1), &logs, &mut find);
+    logs.on_leader(B, &orders(), LeaderEpoch(2), &mut find);
+    logs.on_append(B, &orders(), &[batch(2, 2, 22)], &mut find);
+    logs.on_leader_high_watermark(B, &orders(), 3, None, &mut find);
+    histories.on_committed_log(&orders(), logs.ghost(&orders()).unwrap(), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["HIST-1"]), "K11");
+}
+
+#[test]
+fn a_consumer_sees_what_is_committed_and_stays() {
+    assert_eq!(told(&read(1, 11)), None);
+    assert_eq!(told(&read(1, 10)), Some("HIST-2"));
+    assert_eq!(told(&read(2, 12)), Some("HIST-3"));
+}
+
+#[test]
+fn what_was_given_up_may_have_been_seen() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_unclean(&orders(), LeaderEpoch(2));
+    logs.on_leader(C, &orders(), LeaderEpoch(2), &mut find);
+    let mut histories = Histories::default();
+    histories.on_client(&read(1, 11), &logs, &mut find);
+    histories.on_client(&acknowledged(1, 11, -1), &logs, &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3", "HIST-2", "HIST-1"]));
+}
+
+/// Commits these batches of one producer.
+fn sequences(batches: &[Stamped]) -> Option<&'static str> {
+    let (mut logs, mut find) = replicated();
+    logs.on_leader(A, &orders(), LeaderEpoch(1), &mut find);
+    logs.on_append(A, &orders(), batches, &mut find);
+    logs.on_leader_high_watermark(A, &orders(), batches.len() as i64, Some(&[A]), &mut find);
+    Histories::default().on_committed_log(&orders(), logs.ghost(&orders()).unwrap(), &mut find);
+    fired(&find)
+}
+
+#[test]
+fn sequences_follow_each_other() {
+    let at = |base: i64, epoch, sequence| numbered(base, 1, base as u64, epoch, sequence);
+    assert_eq!(sequences(&[at(0, 0, 0), at(1, 0, 1), at(2, 1, 0)]), None);
+    assert_eq!(sequences(&[at(0, 0, 0), at(1, 0, 0)]), Some("HIST-4"), "a duplicate");
+    assert_eq!(sequences(&[at(0, 0, 0), at(1, 0, 2)]), Some("HIST-4"), "a gap");
+}
+
+const S: SessionId = SessionId(7);
+
+fn z(counter: u32) -> Zxid {
+    Zxid::new(ZabEpoch(1), counter)
+}
+
+fn header(counter: u32) -> TxnHeader {
+    TxnHeader { session: S, cxid: 1, zxid: z(counter), time: UnixMillis(0) }
+}
+
+fn data(value: u64) -> Option<Bytes> {
+    Some(Bytes::copy_from_slice(&value.to_be_bytes()))
+}
+
+/// `/app/c` is created with 1 at 1:1, set to 2 at 1:3, and deleted at 1:5.
+fn app() -> Histories {
+    let mut histories = Histories::default();
+    let path = ZPath::parse("/app/c").unwrap();
+    let create = Txn::Create {
+        kind: CreateKind::Plain,
+        path: path.clone(),
+        data: data(1),
+        acl: AclList::open(),
+        ephemeral: false,
+        parent_cversion: 1,
+    };
+    histories.on_committed(&header(1), &create);
+    histories.on_committed(&header(3), &Txn::SetData { path: path.clone(), data: data(2), version: 1 });
+    histories.on_committed(&header(5), &Txn::Delete { path });
+    histories
+}
+
+fn heard(notes: &[ClientNote]) -> Option<&'static str> {
+    let (mut histories, mut find) = (app(), Findings::default());
+    for note in notes {
+        histories.on_client(note, &Logs::default(), &mut find);
+    }
+    fired(&find)
+}
+
+fn wrote(value: u64, version: i32, at: u32) -> ClientNote {
+    let path: Arc<str> = "/app/c".into();
+    ClientNote::Wrote { session: S, path, data: Some(value), version, zxid: z(at) }
+}
+
+fn saw(value: Option<u64>, version: i32, modified: u32, seen: u32) -> ClientNote {
+    let path: Arc<str> = "/app/c".into();
+    ClientNote::Saw { session: S, path, data: value, version, modified: z(modified), seen: z(seen) }
+}
+
+#[test]
+fn an_acknowledged_write_is_in_the_history() {
+    assert_eq!(heard(&[wrote(1, 0, 1), wrote(2, 1, 3)]), None);
+    assert_eq!(heard(&[wrote(2, 1, 2)]), Some("HIST-5"), "nothing was written at 1:2");
+    assert_eq!(heard(&[wrote(2, 2, 3)]), Some("HIST-5"), "another version");
+}
+
+#[test]
+fn a_session_never_goes_back() {
+    assert_eq!(heard(&[saw(Some(2), 1, 3, 4), saw(Some(2), 1, 3, 4)]), None);
+    assert_eq!(heard(&[saw(Some(2), 1, 3, 4), saw(Some(1), 0, 1, 2)]), Some("HIST-6"));
+}
+
+#[test]
+fn a_read_returns_one_state() {
+    let gone = ClientNote::Saw {
+        session: S,
+        path: "/app/c".into(),
+        data: None,
+        version: -1,
+        modified: Zxid::ZERO,
+        seen: z(6),
+    };
+    assert_eq!(heard(&[saw(Some(1), 0, 1, 2), saw(Some(2), 1, 3, 4), gone]), None, "a lagging server's is a state too");
+    assert_eq!(heard(&[saw(Some(1), 0, 1, 3)]), Some("HIST-7"), "the state of 1:3 has 2");
+    assert_eq!(heard(&[saw(Some(2), 1, 3, 6)]), Some("HIST-7"), "it is gone by then");
+}

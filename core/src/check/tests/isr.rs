@@ -1,0 +1,139 @@
+//! What the ensemble holds of leaders, ISRs and controllers.
+
+use super::*;
+use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_controller_epoch};
+use crate::check::isr::Cluster;
+use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, Zxid};
+use crate::znode::{AclList, CreateKind, Txn, ZPath};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+const STATE: &str = "/brokers/topics/orders/partitions/0/state";
+
+fn create(path: &str, data: Bytes) -> Txn {
+    Txn::Create {
+        kind: CreateKind::Plain,
+        path: ZPath::parse(path).unwrap(),
+        data: Some(data),
+        acl: AclList::open(),
+        ephemeral: false,
+        parent_cversion: 1,
+    }
+}
+
+fn set(path: &str, data: Bytes, version: i32) -> Txn {
+    Txn::SetData { path: ZPath::parse(path).unwrap(), data: Some(data), version }
+}
+
+fn topic(replicas: &[BrokerId]) -> Bytes {
+    TopicInfo { id: TopicId([1; 16]), partitions: BTreeMap::from([(0, Assignment::of(replicas.to_vec()))]) }.encode()
+}
+
+fn state(leader: Option<BrokerId>, epoch: i32, isr: &[BrokerId], controller: i32) -> Bytes {
+    PartitionState {
+        controller_epoch: ControllerEpoch(controller),
+        leader,
+        leader_epoch: LeaderEpoch(epoch),
+        isr: isr.to_vec(),
+        recovering: false,
+    }
+    .encode()
+}
+
+/// A partition on brokers 1 and 2, led by 1 in epoch 0 under controller epoch 1; then these transactions.
+fn after(txns: &[Txn]) -> (Cluster, Findings) {
+    let (mut cluster, mut find) = (Cluster::default(), Findings::default());
+    let before = [
+        create("/controller_epoch", encode_controller_epoch(ControllerEpoch(1))),
+        create("/brokers/topics/orders", topic(&[A, B])),
+        create(STATE, state(Some(A), 0, &[A, B], 1)),
+    ];
+    for (at, txn) in before.iter().chain(txns).enumerate() {
+        cluster.on_committed(Zxid(at as u64), txn, &mut find);
+    }
+    (cluster, find)
+}
+
+fn outcome(txns: &[Txn]) -> Option<&'static str> {
+    fired(&after(txns).1)
+}
+
+#[test]
+fn the_leader_is_in_the_isr_and_the_isr_assigned() {
+    assert_eq!(outcome(&[set(STATE, state(Some(A), 0, &[A], 1), 1)]), None);
+    assert_eq!(outcome(&[set(STATE, state(None, 1, &[A], 1), 1)]), None, "no leader is legal");
+    assert_eq!(outcome(&[set(STATE, state(Some(A), 1, &[B], 1), 1)]), Some("ISR-1"));
+    assert_eq!(outcome(&[set(STATE, state(None, 1, &[], 1), 1)]), Some("ISR-1"));
+    assert_eq!(outcome(&[set(STATE, state(Some(A), 0, &[A, C], 1), 1)]), Some("ISR-1"));
+    assert_eq!(outcome(&[set("/brokers/topics/orders", topic(&[A]), 1)]), Some("ISR-1"), "2 is still in the ISR");
+}
+
+#[test]
+fn epochs_only_rise() {
+    assert_eq!(outcome(&[set(STATE, state(Some(B), 1, &[A, B], 1), 1)]), None);
+    assert_eq!(outcome(&[set(STATE, state(Some(B), 0, &[A, B], 1), 1)]), Some("ISR-3"), "a new leader, the same epoch");
+    assert_eq!(outcome(&[set(STATE, state(Some(A), -1, &[A, B], 1), 1)]), Some("ISR-3"));
+    assert_eq!(outcome(&[set(STATE, state(Some(A), 1, &[A, B], 1), 0)]), Some("ISR-3"), "the version stands still");
+}
+
+#[test]
+fn controllers_are_fenced() {
+    let next = set("/controller_epoch", encode_controller_epoch(ControllerEpoch(2)), 1);
+    assert_eq!(outcome(&[next.clone(), set(STATE, state(Some(B), 1, &[B], 2), 1)]), None);
+    assert_eq!(outcome(&[next.clone(), set(STATE, state(Some(B), 1, &[B], 1), 1)]), Some("CTL-2"), "K15");
+    assert_eq!(outcome(&[next.clone(), next]), Some("CTL-1"));
+}
+
+#[test]
+fn a_failed_multi_changes_nothing() {
+    let multi = Txn::Multi(vec![Txn::Error(-103), set(STATE, state(Some(B), 0, &[], 1), 1)]);
+    assert_eq!(outcome(&[multi]), None);
+    let multi = Txn::Multi(vec![set(STATE, state(Some(B), 0, &[], 1), 1)]);
+    assert_eq!(outcome(&[multi]), Some("ISR-1"));
+}
+
+#[test]
+fn one_controller_and_one_registration_each() {
+    let (mut cluster, mut find) = after(&[]);
+    cluster.on_controller(NodeId::Broker(1), ControllerEpoch(1), &mut find);
+    cluster.on_controller(NodeId::Broker(2), ControllerEpoch(2), &mut find);
+    assert_eq!(fired(&find), None);
+    cluster.on_controller(NodeId::Broker(3), ControllerEpoch(2), &mut find);
+    assert_eq!(fired(&find), Some("CTL-3"));
+
+    let (mut cluster, mut find) = after(&[]);
+    cluster.on_registered(A, BrokerEpoch(7), &mut find);
+    cluster.on_registered(A, BrokerEpoch(9), &mut find);
+    assert_eq!(fired(&find), None);
+    cluster.on_registered(A, BrokerEpoch(9), &mut find);
+    assert_eq!(fired(&find), Some("CTL-5"));
+}
+
+#[test]
+fn a_leader_from_outside_the_isr_is_an_unclean_election() {
+    let (mut cluster, _) = after(&[
+        set(STATE, state(Some(A), 0, &[A], 1), 1),
+        set(STATE, state(None, 1, &[A], 1), 2),
+        set(STATE, state(Some(B), 2, &[B], 1), 3),
+    ]);
+    let unclean = cluster.take_unclean();
+    assert_eq!(unclean, [(orders(), LeaderEpoch(2))]);
+    let judge = |allowed| {
+        let mut find = Findings::default();
+        crate::check::judge_unclean(&unclean[0].0, unclean[0].1, allowed, &mut find);
+        fired(&find)
+    };
+    assert_eq!(judge(true), None);
+    assert_eq!(judge(false), Some("CTL-4"));
+}
+
+#[test]
+fn nothing_is_committed_below_min_isr() {
+    let judge = |in_sync, needed| {
+        let mut find = Findings::default();
+        crate::check::judge_in_sync(A, &orders(), Offset(3), in_sync, needed, &mut find);
+        fired(&find)
+    };
+    assert_eq!(judge(2, 2), None);
+    assert_eq!(judge(1, 2), Some("ISR-5"), "K24");
+}

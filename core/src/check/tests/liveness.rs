@@ -1,0 +1,69 @@
+//! What must have come back.
+
+use super::*;
+use crate::broker::znodes::PartitionState;
+use crate::check::isr::Partition;
+use crate::check::liveness;
+use crate::id::{ControllerEpoch, KeeperId, NodeId, SessionId, ZabEpoch, Zxid};
+use crate::zab::Role;
+use std::collections::BTreeSet;
+
+fn seen(run: impl FnOnce(&mut Findings)) -> Option<&'static str> {
+    let mut find = Findings::default();
+    run(&mut find);
+    fired(&find)
+}
+
+#[test]
+fn one_leader_whom_all_follow() {
+    let leads = Role::Leading { epoch: ZabEpoch(1), established: true };
+    let follows = |leader| Role::Following { leader: KeeperId(leader), serving: true };
+    let check = |roles: [Role; 3]| {
+        let keepers: Vec<_> = (1..).map(KeeperId).zip(roles).map(|(id, role)| (id, role, Zxid::ZERO)).collect();
+        seen(|find| liveness::ensemble(&keepers, Zxid::ZERO, find))
+    };
+    assert_eq!(check([leads, follows(1), follows(1)]), None);
+    assert_eq!(check([Role::Looking, follows(1), follows(1)]), Some("LIVE-1"));
+    assert_eq!(check([leads, Role::Looking, follows(1)]), Some("LIVE-1"));
+    assert_eq!(check([leads, leads, follows(1)]), Some("LIVE-1"));
+}
+
+#[test]
+fn one_controller_and_all_registered() {
+    let one = Some(ControllerEpoch(3));
+    assert_eq!(seen(|find| liveness::controller(&[(A, true, one), (B, true, None)], find)), None);
+    assert_eq!(seen(|find| liveness::controller(&[(A, true, None)], find)), Some("LIVE-2"));
+    assert_eq!(seen(|find| liveness::controller(&[(A, true, one), (B, false, None)], find)), Some("LIVE-7"));
+}
+
+fn partition(isr: &[BrokerId], ends: Option<(i64, i64)>, still: bool) -> Option<&'static str> {
+    let state = PartitionState {
+        controller_epoch: ControllerEpoch(1),
+        leader: Some(A),
+        leader_epoch: LeaderEpoch(1),
+        isr: isr.to_vec(),
+        recovering: false,
+    };
+    let told = Partition { state: Some(state), version: 1, assigned: vec![A, B, C] };
+    let live = BTreeSet::from([A, B]);
+    seen(|find| liveness::partition(&orders(), &told, &live, ends, still, find))
+}
+
+#[test]
+fn a_partition_is_led_in_sync_and_committed() {
+    assert_eq!(partition(&[A, B], Some((5, 5)), true), None, "broker 3 is not there");
+    assert_eq!(partition(&[A, B], Some((4, 5)), false), None, "a moment ago it moved");
+    assert_eq!(partition(&[C], None, true), None, "nobody live is in the ISR");
+    assert_eq!(partition(&[A, B], None, true), Some("LIVE-3"));
+    assert_eq!(partition(&[A], Some((5, 5)), true), Some("LIVE-4"), "K17");
+    assert_eq!(partition(&[A, B], Some((4, 5)), true), Some("LIVE-5"), "K23");
+}
+
+#[test]
+fn clients_are_answered_and_have_sessions() {
+    let client = NodeId::Client(1);
+    assert_eq!(seen(|find| liveness::unanswered(client, 3, false, find)), None);
+    assert_eq!(seen(|find| liveness::unanswered(client, 3, true, find)), Some("LIVE-6"));
+    assert_eq!(seen(|find| liveness::session(client, Some(SessionId(1)), |_| true, find)), None);
+    assert_eq!(seen(|find| liveness::session(client, Some(SessionId(1)), |_| false, find)), Some("LIVE-7"));
+}

@@ -1,0 +1,220 @@
+//! Logs: what may differ, what may be cut, what may be lost.
+
+use super::*;
+use crate::check::{Faults, Findings};
+
+fn e(epoch: i32) -> LeaderEpoch {
+    LeaderEpoch(epoch)
+}
+
+#[test]
+fn a_follower_that_differs_below_its_high_watermark() {
+    let (mut logs, mut find) = replicated();
+    logs.on_leader(A, &orders(), e(1), &mut find);
+    logs.on_append(C, &orders(), &[batch(0, 0, 99)], &mut find);
+    for id in [A, B] {
+        logs.on_append(id, &orders(), &[batch(0, 1, 10)], &mut find);
+    }
+    logs.on_leader_high_watermark(A, &orders(), 1, Some(&[A, B]), &mut find);
+    assert_eq!(fired(&find), None, "above its own high watermark broker 3 may hold what it will cut");
+    logs.on_follower_high_watermark(C, &orders(), 1, &mut find);
+    assert_eq!(fired(&find), Some("LOG-1"));
+}
+
+#[test]
+fn one_epoch_and_offset_is_one_batch() {
+    let (mut logs, mut find) = replicated();
+    logs.on_append(A, &orders(), &[batch(0, 1, 10)], &mut find);
+    logs.on_append(B, &orders(), &[batch(0, 2, 11)], &mut find);
+    assert_eq!(fired(&find), None, "epochs differ");
+    logs.on_append(C, &orders(), &[batch(0, 1, 12)], &mut find);
+    assert_eq!(fired(&find), Some("LOG-2"));
+}
+
+#[test]
+fn a_leader_without_what_was_committed() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!(fired(&find), None, "broker 2 has both");
+    logs.on_leader(C, &orders(), e(3), &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"));
+}
+
+#[test]
+fn an_unclean_election_may_lose_records() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    logs.on_append(C, &orders(), &[batch(0, 2, 20)], &mut find);
+    logs.on_truncate(A, &orders(), 0, &mut find);
+    logs.on_append(A, &orders(), &[batch(0, 2, 20)], &mut find);
+    logs.on_leader_high_watermark(C, &orders(), 1, Some(&[C, A]), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
+#[test]
+fn a_deposed_leader_commits_for_nobody_after_an_unclean_election() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(C, &orders(), &[batch(0, 1, 10), batch(1, 1, 11)], &mut find);
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 3, None, &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]), "K20");
+
+    let (mut logs, mut find) = two_committed();
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 3, None, &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"), "after a clean one it must not");
+}
+
+#[test]
+fn a_high_watermark_that_goes_back() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    logs.on_leader_high_watermark(B, &orders(), 1, None, &mut find);
+    assert_eq!(fired(&find), None, "a new leader's may lag");
+    logs.on_leader_high_watermark(B, &orders(), 0, None, &mut find);
+    assert_eq!(fired(&find), Some("LOG-4"));
+}
+
+#[test]
+fn offsets_and_epochs_rise() {
+    let (mut logs, mut find) = replicated();
+    logs.on_append(A, &orders(), &[batch(0, 1, 10), batch(5, 2, 11)], &mut find);
+    assert_eq!(fired(&find), None, "gaps are legal");
+    logs.on_append(A, &orders(), &[batch(6, 1, 12)], &mut find);
+    assert_eq!(fired(&find), Some("LOG-5"));
+
+    let check = |entries: &[(i32, i64)]| {
+        let (mut logs, mut find) = replicated();
+        logs.on_append(A, &orders(), &[batch(0, 1, 10), batch(1, 2, 11)], &mut find);
+        let entries: Vec<_> = entries.iter().map(|(epoch, start)| (e(*epoch), Offset(*start))).collect();
+        logs.on_epochs(A, &orders(), &entries, &mut find);
+        fired(&find)
+    };
+    assert_eq!(check(&[(1, 0), (2, 1), (3, 2)]), None, "epoch 3 has no record yet");
+    assert_eq!(check(&[(1, 0), (2, 0)]), Some("LOG-5"));
+    assert_eq!(check(&[(1, 0), (3, 1)]), Some("LOG-5"));
+}
+
+#[test]
+fn a_follower_that_cuts_committed_records() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_truncate(B, &orders(), 2, &mut find);
+    assert_eq!(fired(&find), None, "offset 2 was not committed");
+    logs.on_truncate(B, &orders(), 1, &mut find);
+    assert_eq!(fired(&find), Some("LOG-6"), "K1");
+}
+
+#[test]
+fn a_follower_beyond_its_leader() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_follower_high_watermark(B, &orders(), 2, &mut find);
+    assert_eq!(fired(&find), None);
+    logs.on_follower_high_watermark(B, &orders(), 3, &mut find);
+    assert_eq!(fired(&find), Some("LOG-7"));
+}
+
+/// Broker 2 restarts after these faults and finds its log up to `end`.
+fn restarted(faults: Faults, owed: bool, end: i64) -> (Logs, Findings) {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_boot(B, &orders(), 0, end, 0, faults, owed, &mut find);
+    (logs, find)
+}
+
+#[test]
+fn a_restart_keeps_what_it_must() {
+    let power = Faults { cache: true, ..Faults::default() };
+    let lying = Faults { lying: true, cache: true, ..Faults::default() };
+    let outcome = |faults, owed, end| fired(&restarted(faults, owed, end).1);
+    assert_eq!(outcome(Faults::default(), false, 3), None);
+    assert_eq!(outcome(Faults::default(), false, 2), Some("LOG-8"), "the page cache outlives a process");
+    assert_eq!(outcome(power, true, 2), None, "offset 2 is not committed");
+    assert_eq!(outcome(power, true, 1), Some("LOG-8"), "it had said that offset 1 is on disk");
+    assert_eq!(outcome(lying, true, 1), Some("LOG-8"), "sabotage");
+    assert_eq!(outcome(power, false, 1), None, "flush = kafka, or it is not in the ISR");
+}
+
+#[test]
+fn what_a_power_loss_took_may_be_lost_by_all() {
+    let power = Faults { cache: true, ..Faults::default() };
+    let (mut logs, mut find) = restarted(power, false, 1);
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]), "K13");
+    logs.on_append(B, &orders(), &[batch(1, 2, 21)], &mut find);
+    logs.on_truncate(A, &orders(), 1, &mut find);
+    assert_eq!(fired(&find), None);
+}
+
+#[test]
+fn what_a_replaced_disk_took_may_be_lost_by_all() {
+    let (mut logs, mut find) = two_committed();
+    let replaced = Faults { replaced: true, ..Faults::default() };
+    logs.on_boot_without(B, |_| false, replaced, |_| true, &mut find);
+    logs.on_create(B, &orders(), TopicId([1; 16]));
+    assert_eq!(fired(&find), None);
+    let (mut logs, mut find) = two_committed();
+    logs.on_boot_without(B, |_| false, Faults::default(), |_| true, &mut find);
+    assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_acknowledged(A, &orders(), 1, &mut find);
+    assert_eq!(fired(&find), None);
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_acknowledged(A, &orders(), 2, &mut find);
+    assert_eq!(fired(&find), Some("LOG-9"));
+}
+
+#[test]
+fn committed_is_on_the_whole_isr() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 3, Some(&[A, B]), &mut find);
+    assert_eq!(fired(&find), None, "broker 3 is not in the ISR");
+    for id in [A, B] {
+        logs.on_append(id, &orders(), &[batch(3, 1, 13)], &mut find);
+    }
+    logs.on_leader_high_watermark(A, &orders(), 4, Some(&[A, B, C]), &mut find);
+    assert_eq!(fired(&find), Some("ISR-4"), "K9");
+}
+
+#[test]
+fn retention_is_no_loss() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_drop_below(A, &orders(), 1);
+    logs.on_restart(C, &orders(), 1, &mut find);
+    logs.on_append(C, &orders(), &[batch(1, 1, 11)], &mut find);
+    logs.on_follower_high_watermark(C, &orders(), 2, &mut find);
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    logs.compare(&mut find);
+    assert_eq!(fired(&find), None);
+}
+
+#[test]
+fn another_topic_of_the_same_name_starts_anew() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_delete(A, &orders());
+    logs.on_create(A, &orders(), TopicId([2; 16]));
+    logs.on_leader(A, &orders(), e(1), &mut find);
+    logs.on_append(A, &orders(), &[batch(0, 1, 30)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 1, Some(&[A]), &mut find);
+    assert_eq!(fired(&find), None);
+}
+
+#[test]
+fn two_leaders_in_one_epoch() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_leader(A, &orders(), e(1), &mut find);
+    assert_eq!(fired(&find), None, "the same broker again, after a restart");
+    logs.on_leader(B, &orders(), e(1), &mut find);
+    assert_eq!(fired(&find), Some("ISR-2"));
+}
