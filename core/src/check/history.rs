@@ -129,7 +129,6 @@ impl Histories {
         self.answered.get(&client).is_none_or(|last| now.since(*last) > patience)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one acknowledgement, each used once")]
     fn on_acknowledged(
         &mut self,
         partition: &TopicPartition,
@@ -212,7 +211,6 @@ impl Histories {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one read, each used once")]
     fn on_saw(
         &self,
         session: SessionId,

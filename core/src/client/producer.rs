@@ -208,7 +208,6 @@ impl Producer {
         self.id_not_before = now + self.config.backoff;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one answer's parts, each used once")]
     fn on_produced(
         &mut self,
         now: Now,

@@ -109,10 +109,10 @@ impl ProducerStates {
         if batch.producer_epoch < known.epoch {
             return Verdict::Fenced { current: known.epoch, got: batch.producer_epoch };
         }
-        if batch.producer_epoch == known.epoch {
-            if let Some(seen) = known.find(batch) {
-                return Verdict::Duplicate { base: seen.base(), last: seen.last, timestamp: seen.timestamp };
-            }
+        if batch.producer_epoch == known.epoch
+            && let Some(seen) = known.find(batch)
+        {
+            return Verdict::Duplicate { base: seen.base(), last: seen.last, timestamp: seen.timestamp };
         }
         let expected = if batch.producer_epoch > known.epoch { 0 } else { next_sequence(known.last_sequence()) };
         if batch.base_sequence != expected {

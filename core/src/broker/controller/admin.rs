@@ -341,7 +341,7 @@ impl Controller {
     pub(super) fn on_configs_written(&mut self, mut alteration: Alteration, answers: Vec<Answer>, fx: Fx<'_>) {
         let mut writes = answers.into_iter().step_by(2);
         for resource in alteration.resources.iter_mut().filter(|resource| resource.error.is_none()) {
-            if !alteration.validate_only && !writes.next().map(written).is_some_and(|answer| answer.is_ok()) {
+            if !alteration.validate_only && writes.next().map(written).is_none_or(|answer| answer.is_err()) {
                 resource.error = ErrorCode::UNKNOWN_SERVER_ERROR;
             }
         }

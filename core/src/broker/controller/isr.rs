@@ -95,7 +95,7 @@ impl Controller {
         if wish.partition_epoch < led.epoch {
             return refuse(ErrorCode::INVALID_UPDATE_VERSION, "its partition epoch is over");
         }
-        if (recovering && isr.len() > 1) || (recovering && !now.recovering) {
+        if recovering && (isr.len() > 1 || !now.recovering) {
             return refuse(ErrorCode::INVALID_REQUEST, "a recovering leader is alone in its ISR");
         }
         if !isr.iter().all(|id| self.context.is_live(*id)) {

@@ -394,11 +394,10 @@ impl Controller {
                 if self.office.session.is_some() {
                     self.ask([Op::exists(znodes::CONTROLLER, true)], Then::LookedForController, fx);
                 }
-                return;
             }
             Event::CreateHere { from, request, seats } => {
                 self.answering = Some((from, 7, Request::CreateTopics(request)));
-                return self.create_topics(now, Some(seats), fx);
+                self.create_topics(now, Some(seats), fx)
             }
             Event::Request { from, version, request } => {
                 let anywhere = matches!(request, Request::IncrementalAlterConfigs(_));
@@ -406,9 +405,9 @@ impl Controller {
                     return self.refuse(from, &request, ErrorCode::NOT_CONTROLLER, fx);
                 }
                 self.answering = Some((from, version, request));
-                return self.on_asked(now, fx);
+                self.on_asked(now, fx)
             }
-            _ if self.office.active.is_none() => return,
+            _ if self.office.active.is_none() => (),
             Event::BrokersChanged | Event::BrokerChanged => self.next([Step::ReadBrokers { failover: false }]),
             Event::TopicsChanged => self.next([Step::ReadTopics { failover: false }]),
             Event::TopicChanged(topic) => {
