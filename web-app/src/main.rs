@@ -1,3 +1,5 @@
+//! Starts the page.
+
 fn main() {
     glasshouse_web::start();
 }
