@@ -447,6 +447,15 @@ impl Disk for SimDisk {
         }
     }
 
+    fn sync_all(&mut self) -> Result<(), DiskError> {
+        self.flush()?;
+        for lane in self.lane_keys() {
+            self.begin_sync(&lane);
+            self.end_sync(&lane);
+        }
+        Ok(())
+    }
+
     fn read(&self, extent: Extent) -> Result<Bytes, DiskError> {
         let Extent { file, at, len } = extent;
         let found = self.files.get(&file).and_then(|file| file.content.read(at.0, len));

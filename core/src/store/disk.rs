@@ -77,6 +77,12 @@ pub trait Disk {
     fn begin_sync(&mut self, lane: &Lane);
     /// The host says that the sync of this lane is complete.
     fn end_sync(&mut self, lane: &Lane);
+    /// Makes everything durable before it returns. A start does this once: a process that crashed leaves bytes that only
+    /// the page cache holds, and whoever recovers them is about to promise something on them.
+    ///
+    /// # Errors
+    /// As [`flush`](Disk::flush).
+    fn sync_all(&mut self) -> Result<(), DiskError>;
     /// Reads what was accepted.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ impl<D: Disk> Store<D> {
                 image.partitions.insert(partition, found);
             }
         }
+        self.settle()?;
         Ok(image)
     }
 

@@ -48,6 +48,7 @@ impl<D: Disk> Store<D> {
             let why = format!("accepted epoch {accepted} is older than current epoch {current}");
             return refuse("version-2/acceptedEpoch", why);
         }
+        self.settle()?;
         Ok(image)
     }
 
