@@ -38,8 +38,9 @@ impl Peer {
 
     pub(super) fn on_quorum_up(&mut self, peer: KeeperId, now: Now, fx: &mut Fx) {
         let State::Following(following) = &self.state else { return };
-        if following.leader == peer && following.stage == Learning::Connecting && following.retry_at <= now.at {
-            self.try_to_register(now, fx);
+        // The try under way was waiting for this channel; as late as it comes, it is not another try.
+        if following.leader == peer && following.stage == Learning::Connecting && !following.refused {
+            self.register(now, fx);
         }
     }
 

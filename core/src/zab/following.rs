@@ -27,6 +27,8 @@ pub struct Following {
     /// Tries to reach the leader so far, and when the next may be.
     pub tries: u8,
     pub retry_at: Instant,
+    /// The last try was refused: the next waits for its time, even if the channel is up again before.
+    pub refused: bool,
 }
 
 /// How far a learner has come.
@@ -85,6 +87,7 @@ impl Peer {
             deadline: now.at + ticks(&self.config, self.config.init_limit),
             tries: 0,
             retry_at: now.at,
+            refused: false,
         };
         self.state = State::Following(Box::new(following));
         fx.emit(Effect::Became(match self.config.is_observer() {
@@ -101,6 +104,7 @@ impl Peer {
             return self.step_down("its leader cannot be reached", now, fx);
         }
         following.tries += 1;
+        following.refused = false;
         following.retry_at = now.at + self.config.finalize_wait / 2;
         self.register(now, fx);
     }
@@ -109,7 +113,11 @@ impl Peer {
         let State::Following(following) = &mut self.state else { return };
         match following.stage {
             // It does not lead yet, or not any more: as a refused connection.
-            Stage::Connecting | Stage::Registered => following.stage = Stage::Connecting,
+            Stage::Registered => {
+                following.stage = Stage::Connecting;
+                following.refused = true;
+            }
+            Stage::Connecting => {}
             Stage::Accepting
             | Stage::EpochAcked
             | Stage::Synchronising

@@ -212,6 +212,19 @@ fn a_leader_without_a_quorum_abdicates() {
 }
 
 #[test]
+fn a_channel_that_comes_up_during_the_last_try_is_used() {
+    let mut world = Ensemble::new(&[1, 2, 3]);
+    world.start(&[1, 2, 3]);
+    world.run_to_leader();
+    world.disconnect(1, 3, None);
+    world.run_until(|world| world.role(1) == Role::Following { leader: KeeperId(3), serving: false });
+    world.run(Span::millis(450));
+    world.connect(1, 3, ChannelKind::Quorum);
+    world.run(Span::millis(100));
+    assert_eq!(world.role(1), Role::Following { leader: KeeperId(3), serving: true });
+}
+
+#[test]
 fn a_silent_leader_is_given_up_after_sync_limit_ticks() {
     let mut world = Ensemble::new(&[1, 2, 3]);
     world.start(&[1, 2, 3]);
