@@ -3,6 +3,7 @@
 
 use super::clients::is_sync;
 use super::lead::Submission;
+use super::pipeline::Standing;
 use super::{Keeper, Out};
 use crate::api::keeper::body::{decode_body, encode_body};
 use crate::api::keeper::{ErrorCode, Op};
@@ -71,6 +72,10 @@ impl Keeper {
                 let mut data = Reader::new(packet.data.unwrap_or_default());
                 let (Ok(session), Ok(alive)) = (data.i64().map(SessionId), data.bool()) else { return };
                 let Some(conn) = self.by_session.get(&session).copied() else { return };
+                // A client that dialled twice had us ask twice: the first answer opened its newer connection.
+                if self.connections.get(&conn).is_none_or(|connection| connection.standing != Standing::Opening) {
+                    return;
+                }
                 self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
             }
             _ => {}
