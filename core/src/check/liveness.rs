@@ -57,7 +57,7 @@ impl<'a> Nodes<'a> {
     fn compare(&self, checks: &mut Checks) {
         for keeper in &self.keepers {
             let (me, tree) = (keeper.peer().config().me, keeper.tree());
-            if checks.compared.get(&me).is_none_or(|compared| tree.last_zxid() >= compared.fuzzy_below) {
+            if keeper.role().is_serving() {
                 checks.trees.compare(me, tree.last_zxid(), tree.digest(), &mut checks.find);
             }
             let open: BTreeSet<_> = tree.sessions().map(|(session, _)| session).collect();

@@ -205,10 +205,6 @@ impl Findings {
 #[derive(Clone, Debug, Default)]
 struct Compared {
     zxid: Zxid,
-    /// What was applied when its last snapshot was finished: a fuzzy snapshot may hold some of that under an older zxid.
-    snapshot_reaches: Zxid,
-    /// The tree may hold later changes until it has applied this: it was read from a fuzzy snapshot.
-    fuzzy_below: Zxid,
 }
 
 /// Every checker of one world.
@@ -239,7 +235,7 @@ impl Checks {
                 let me = keeper.peer().config().me;
                 self.ensemble.on_boot(me, View::of(keeper.peer()), faults, &mut self.find);
                 let compared = self.compared.entry(me).or_default();
-                (compared.zxid, compared.fuzzy_below) = (Zxid::ZERO, compared.snapshot_reaches);
+                compared.zxid = Zxid::ZERO;
             }
             Node::Broker(broker) => self.on_broker_boot(broker, faults),
             Node::Client(_) => {}
@@ -291,12 +287,8 @@ impl Checks {
     fn on_keeper(&mut self, keeper: &Keeper, fx: &Effects<Effect>) {
         let (view, id) = (View::of(keeper.peer()), keeper.peer().config().me);
         for effect in &fx.effects {
-            match effect {
-                Effect::Store { lane: Lane::Journal, op } => self.ensemble.on_store(id, op, &mut self.find),
-                Effect::Store { lane: Lane::Snapshot, op: StoreOp::SnapshotEnd { .. } } => {
-                    self.compared.entry(id).or_default().snapshot_reaches = keeper.tree().last_zxid();
-                }
-                _ => {}
+            if let Effect::Store { lane: Lane::Journal, op } = effect {
+                self.ensemble.on_store(id, op, &mut self.find);
             }
         }
         self.ensemble.on_durable(id, view.durable);
@@ -307,19 +299,16 @@ impl Checks {
                         self.on_committed(zxid, body);
                     }
                 }
-                Note::Keeper(KeeperNote::TreeDiverged { zxid, .. })
-                    if self.compared.get(&id).is_some_and(|compared| *zxid < compared.fuzzy_below) => {}
                 Note::Keeper(note) => self.trees.on_note(note, &mut self.find),
                 Note::Broker(_) | Note::Controller(_) | Note::Client(_) => {}
             }
         }
         let applied = keeper.tree().last_zxid();
         let compared = self.compared.entry(id).or_default();
-        if compared.zxid != applied {
+        // A tree read from a fuzzy snapshot, its own or its leader's, may hold later changes until the keeper serves.
+        if compared.zxid != applied && keeper.role().is_serving() {
             let from = core::mem::replace(&mut compared.zxid, applied).min(applied);
-            if applied >= compared.fuzzy_below {
-                self.trees.on_applied(id, keeper.tree(), from, &mut self.find);
-            }
+            self.trees.on_applied(id, keeper.tree(), from, &mut self.find);
         }
     }
 

@@ -285,6 +285,7 @@ impl Keeper {
             self.stop_serving(out);
         }
         if role.is_serving() {
+            self.snapshots.become_whole(out);
             let leading = matches!(role, Role::Leading { .. });
             out.fx.note(KeeperNote::Serving { zxid: self.tree.last_zxid(), leading });
             if leading {

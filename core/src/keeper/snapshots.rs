@@ -23,8 +23,11 @@ pub(super) struct Snapshots {
     ticket: Ticket,
     finishing: Option<(Ticket, Zxid)>,
     rng: Rng,
-    /// The tree was told to differ from what the leader foretold: told once.
-    diverged: bool,
+    /// The tree came from a snapshot and may hold part of what follows it: no digest means anything yet. Whoever wrote
+    /// the snapshot had applied what it holds, so all of that is committed, and applied here when this keeper serves.
+    fuzzy: bool,
+    /// The last transaction after which the tree differed from what the leader foretold: what it was, what it should be.
+    diverged: Option<(Zxid, u64, u64)>,
 }
 
 impl Snapshots {
@@ -36,7 +39,8 @@ impl Snapshots {
             ticket: Ticket::default(),
             finishing: None,
             rng,
-            diverged: false,
+            fuzzy: true,
+            diverged: None,
         };
         snapshots.draw(snap_count);
         snapshots
@@ -51,16 +55,28 @@ impl Snapshots {
     pub(super) fn forget(&mut self) {
         self.cursor = None;
         self.applied = 0;
-        self.diverged = false;
+        self.fuzzy = true;
+        self.diverged = None;
     }
 
-    /// Tells of the first transaction after which the tree is not what the leader foretold.
+    /// Tells of the first transaction after which the tree, if whole, is not what the leader foretold.
     pub(super) fn compare(&mut self, zxid: Zxid, ours: u64, foretold: u64, out: &mut Out<'_>) {
-        if ours == foretold {
-            // A fuzzy snapshot is whole again once its replay is through.
-            self.diverged = false;
-        } else if !self.diverged {
-            self.diverged = true;
+        let before = self.diverged;
+        self.diverged = (ours != foretold).then_some((zxid, ours, foretold));
+        if before.is_none() && !self.fuzzy {
+            self.tell_divergence(out);
+        }
+    }
+
+    /// Everything a fuzzy snapshot may have held is applied.
+    pub(super) fn become_whole(&mut self, out: &mut Out<'_>) {
+        if core::mem::take(&mut self.fuzzy) {
+            self.tell_divergence(out);
+        }
+    }
+
+    fn tell_divergence(&self, out: &mut Out<'_>) {
+        if let Some((zxid, ours, foretold)) = self.diverged {
             out.fx.note(KeeperNote::TreeDiverged { zxid, ours, foretold });
         }
     }
