@@ -23,7 +23,8 @@ pub struct Leader {
     /// Our log end when the epoch began: who reaches it has all that was committed before (LESO).
     pub epoch_start: Offset,
     pub isr: Isr,
-    /// Every other assigned replica.
+    /// Every other assigned replica, and every other member of the ISR: a reassignment takes a replica out of the
+    /// assignment before it leaves the ISR, and until then nothing is committed that it lacks (C.7).
     pub progress: BTreeMap<BrokerId, Progress>,
 }
 
@@ -83,7 +84,7 @@ impl Leader {
         before: Option<Leader>,
         now: Instant,
     ) -> Leader {
-        let progress = told.replicas.iter().filter(|id| **id != me).map(|id| {
+        let progress = told.replicas.iter().chain(&told.isr).filter(|id| **id != me).map(|id| {
             let fresh = Progress::unknown(told.isr.contains(id), now);
             let known = before.as_ref().and_then(|leader| leader.progress.get(id));
             (*id, known.map_or(fresh, |old| Progress { end: old.end, start: old.start, ..fresh }))
@@ -145,8 +146,8 @@ impl Partition {
     pub fn read(&self, wanted: &FetchPartition, reader: Reader) -> Result<Read, ErrorCode> {
         self.check_epoch(wanted.current_leader_epoch)?;
         let upto = match (reader, &self.role) {
-            (Reader::Replica(id), Role::Leader(leader)) => {
-                if !leader.progress.contains_key(&id) {
+            (Reader::Replica(id), Role::Leader(_)) => {
+                if !self.replicas.contains(&id) {
                     return Err(ErrorCode::UNKNOWN_LEADER_EPOCH);
                 }
                 self.log.end()

@@ -293,6 +293,25 @@ fn k5_joining_needs_the_start_of_the_epoch() {
     assert!(!k5(IsrJoin::EpochStart));
 }
 
+/// At the end of a reassignment the leader hears of the target before the old replica leaves the ISR (C.3).
+#[test]
+fn a_replica_that_is_reassigned_away_counts_until_it_leaves_the_isr() {
+    let mut world = Replicas::new(&[A, B, C], Rules::default());
+    world.lead(A, 1, &[A, B, C]);
+    world.follow(B, A, 1);
+    world.follow(C, A, 1);
+    world.produce(A, "x", -1).unwrap();
+    world.fetch(B, A);
+    world.fetch(B, A);
+    world.assigned = vec![A, B];
+    world.lead(A, 2, &[A, B, C]);
+    world.follow(B, A, 2);
+    world.fetch(B, A);
+    assert_eq!(world.high_watermark(A), 0, "C, in the ISR, does not have x");
+    world.lead(A, 3, &[A, B]);
+    assert_eq!(world.high_watermark(A), 1);
+}
+
 #[test]
 fn below_min_isr_nothing_is_promised_and_the_high_watermark_rests() {
     let mut world = Replicas::new(&[A, B], Rules::default());
