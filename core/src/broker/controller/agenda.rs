@@ -192,6 +192,7 @@ pub(super) enum Then {
     TopicTree(Arc<str>),
     TopicDropped(Arc<str>),
     IsrWritten(Box<isr::Alter>),
+    IsrReadBack(Box<isr::Alter>),
     ConfigsSet(Box<admin::Creation>),
     TopicsMade(Box<admin::Creation>),
     DeletionsAsked(Box<admin::Deletion>),

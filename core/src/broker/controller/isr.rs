@@ -1,6 +1,7 @@
 //! AlterPartition: what a leader may make of its ISR (protocol.md C.4).
 
 use super::context::Led;
+use super::states::read_state;
 use super::*;
 use crate::api::kafka::{
     AlterPartitionData, AlterPartitionDataResponse, AlterPartitionRequest, AlterPartitionResponse,
@@ -29,6 +30,7 @@ enum Outcome {
     /// As it is already: an answer that was lost, asked for again.
     Same(Led),
     Writing(PartitionState),
+    Written(Led),
 }
 
 impl Controller {
@@ -108,29 +110,66 @@ impl Controller {
         Outcome::Writing(new)
     }
 
-    pub(super) fn on_isr_written(&mut self, alter: Alter, answers: Vec<Answer>, fx: Fx<'_>) {
+    pub(super) fn on_isr_written(&mut self, mut alter: Alter, answers: Vec<Answer>, fx: Fx<'_>) {
         let mut answers = answers.into_iter();
+        let mut disputed = Vec::new();
+        for Row { topic, partition, outcome, .. } in &mut alter.rows {
+            let Outcome::Writing(state) = outcome else { continue };
+            match answers.next().map(written) {
+                Some(Ok(done)) => {
+                    let epoch = PartitionEpoch(done.stat().map_or(0, |stat| stat.version));
+                    *outcome = Outcome::Written(Led { state: state.clone(), epoch });
+                }
+                Some(Err(KeeperError::BADVERSION)) => {
+                    let tp = TopicPartition { topic: topic.clone(), partition: *partition };
+                    disputed.push(Op::get(&znodes::partition_state(&tp), false));
+                }
+                Some(Err(_)) | None => *outcome = Outcome::Refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+            }
+        }
+        if disputed.is_empty() {
+            return self.finish_alter(alter, fx);
+        }
+        self.ask(disputed, Then::IsrReadBack(Box::new(alter)), fx);
+    }
+
+    /// A write that met another version may have met itself: its answer was lost with a connection and it was asked
+    /// again. What stands there tells. (Kafka does not look, and its leader waits for another LeaderAndIsr.)
+    pub(super) fn on_isr_read_back(&mut self, mut alter: Alter, answers: Vec<Answer>, fx: Fx<'_>) {
+        let mut answers = answers.into_iter();
+        for Row { topic, partition, outcome, .. } in &mut alter.rows {
+            let Outcome::Writing(wanted) = outcome else { continue };
+            let found = answers.next().and_then(read_state);
+            let found = found.map(|(state, version)| Led { state, epoch: PartitionEpoch(version) });
+            let tp = TopicPartition { topic: topic.clone(), partition: *partition };
+            if let (Some(known), Some(led)) = (self.context.partitions.get_mut(&tp), &found) {
+                known.led = Some(led.clone());
+            }
+            *outcome = match found {
+                Some(led) if led.state == *wanted => Outcome::Written(led),
+                Some(_) | None => Outcome::Refused(ErrorCode::INVALID_UPDATE_VERSION),
+            };
+        }
+        self.finish_alter(alter, fx);
+    }
+
+    fn finish_alter(&mut self, alter: Alter, fx: Fx<'_>) {
         let mut response = AlterPartitionResponse::default();
         let mut changed = Vec::new();
         for Row { topic, id, partition, outcome } in alter.rows {
-            let tp = TopicPartition { topic: topic.clone(), partition };
             let result = match outcome {
                 Outcome::Refused(code) => Err(code),
+                Outcome::Writing(_) => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
                 Outcome::Same(led) => Ok(led),
-                Outcome::Writing(state) => match answers.next().map(written) {
-                    Some(Ok(done)) => {
-                        let epoch = PartitionEpoch(done.stat().map_or(0, |stat| stat.version));
-                        let led = Led { state, epoch };
-                        if let Some(partition) = self.context.partitions.get_mut(&tp) {
-                            partition.led = Some(led.clone());
-                        }
-                        fx.note(ControllerNote::IsrChanged { partition: tp.clone(), isr: led.state.isr.clone() });
-                        changed.push(tp);
-                        Ok(led)
+                Outcome::Written(led) => {
+                    let tp = TopicPartition { topic: topic.clone(), partition };
+                    if let Some(partition) = self.context.partitions.get_mut(&tp) {
+                        partition.led = Some(led.clone());
                     }
-                    Some(Err(KeeperError::BADVERSION)) => Err(ErrorCode::INVALID_UPDATE_VERSION),
-                    Some(Err(_)) | None => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-                },
+                    fx.note(ControllerNote::IsrChanged { partition: tp.clone(), isr: led.state.isr.clone() });
+                    changed.push(tp);
+                    Ok(led)
+                }
             };
             let row = data_response(partition, result);
             match response.topics.last_mut() {

@@ -552,6 +552,7 @@ impl Controller {
             Then::TopicTree(topic) => self.on_topic_tree(topic, answers.remove(0), fx),
             Then::TopicDropped(topic) => self.on_topic_dropped(topic, fx),
             Then::IsrWritten(alter) => self.on_isr_written(*alter, answers, fx),
+            Then::IsrReadBack(alter) => self.on_isr_read_back(*alter, answers, fx),
             Then::ConfigsSet(creation) => self.on_configs_set(*creation, answers, fx),
             Then::TopicsMade(creation) => self.on_topics_made(now, *creation, answers, fx),
             Then::DeletionsAsked(deletion) => self.on_deletions_asked(now, *deletion, answers, fx),

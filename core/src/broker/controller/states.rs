@@ -16,7 +16,7 @@ pub(super) struct Elected {
 }
 
 /// A state znode that was read, with its version; `None` if it is not there or not Kafka's.
-fn read_state(answer: Answer) -> Option<(PartitionState, i32)> {
+pub(super) fn read_state(answer: Answer) -> Option<(PartitionState, i32)> {
     match answer {
         Ok(Done::Data { data: Some(data), stat }) => Some((PartitionState::decode(&data)?, stat.version)),
         _ => None,

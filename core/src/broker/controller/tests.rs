@@ -508,6 +508,35 @@ fn an_isr_is_changed_only_by_who_leads_now_and_with_live_members() {
 }
 
 #[test]
+fn an_isr_whose_writing_was_lost_with_the_connection_is_found_written() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    let request = world.alter_request(2, "t", 0, 0, &[2]).into();
+    let mut fx = Effects::default();
+    world.controllers.get_mut(&1).unwrap().on_request(World::now(), 91, 3, request, &mut fx);
+    world.perform(1, fx);
+    assert_eq!(world.state("t"), "2 of 2 at 0/1, v1");
+    for (_, told) in &mut world.inbox {
+        if let Told::Answer(_, answer) = told {
+            *answer = Err(KeeperError::CONNECTIONLOSS);
+        }
+    }
+    world.settle();
+    assert!(!world.replies.contains_key(&91));
+    let mut fx = Effects::default();
+    world.controllers.get_mut(&1).unwrap().on_connected(World::now(), &mut fx);
+    world.perform(1, fx);
+    world.settle();
+    let Some(Response::AlterPartition(answer)) = world.replies.remove(&91) else { panic!("no answer") };
+    let row = &answer.topics[0].partitions[0];
+    assert_eq!(
+        (row.error, row.partition_epoch, row.isr.clone()),
+        (ErrorCode::NONE, PartitionEpoch(1), vec![BrokerId(2)])
+    );
+    assert_eq!(world.alter(2, "t", 0, 1, &[2, 3]), ErrorCode::NONE);
+}
+
+#[test]
 fn a_controlled_shutdown_moves_leaders_and_leaves_isrs() {
     let mut world = World::new(&[1, 2, 3]);
     world.create_topic("led", &[2, 3]);
