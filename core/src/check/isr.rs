@@ -17,6 +17,18 @@ pub struct Partition {
     pub version: i32,
     /// Every assigned replica, those that come and those that go included.
     pub assigned: Vec<BrokerId>,
+    /// Those of `assigned` that a reassignment is adding.
+    pub(super) adding: Vec<BrokerId>,
+    /// Replicas that a reassignment was adding when it was called off: they leave the ISR right after the assignment
+    /// (C.3).
+    pub(super) leaving: Vec<BrokerId>,
+}
+
+impl Partition {
+    /// A member of the ISR that has no business in it.
+    fn stray(&self, isr: &[BrokerId]) -> Option<BrokerId> {
+        isr.iter().copied().find(|id| !self.assigned.contains(id) && !self.leaving.contains(id))
+    }
 }
 
 /// What the znodes of the brokers' side say.
@@ -113,11 +125,15 @@ impl Cluster {
         for (number, assignment) in info.partitions {
             let name = TopicPartition::new(topic.clone(), number);
             let partition = self.partitions.entry(name.clone()).or_default();
+            let called_off = core::mem::replace(&mut partition.adding, assignment.adding);
             partition.assigned = assignment.replicas;
-            let Partition { state, assigned, .. } = partition;
-            if let Some(state) = state
-                && let Some(stray) = state.isr.iter().find(|id| !assigned.contains(id))
+            let isr = partition.state.as_ref().map_or(&[][..], |state| &state.isr);
+            partition.leaving.extend(called_off);
+            partition.leaving.retain(|id| !partition.assigned.contains(id) && isr.contains(id));
+            if let Some(state) = &partition.state
+                && let Some(stray) = partition.stray(&state.isr)
             {
+                let assigned = &partition.assigned;
                 find.fire("ISR-1", || {
                     format!(
                         "{name} is assigned to {assigned:?} at {zxid} while broker {stray} is in its ISR {:?}",
@@ -134,7 +150,7 @@ impl Cluster {
         if isr.is_empty() || leader.is_some_and(|leader| !isr.contains(&leader)) {
             find.fire("ISR-1", || format!("{name} is led by {leader:?} with the ISR {isr:?} at {zxid}"));
         }
-        if let Some(stray) = isr.iter().find(|id| !partition.assigned.contains(id)) {
+        if let Some(stray) = partition.stray(isr) {
             let assigned = &partition.assigned;
             find.fire("ISR-1", || {
                 format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {assigned:?}")
@@ -165,6 +181,7 @@ impl Cluster {
                 format!("{name} is written at {zxid} by a controller of epoch {controller_epoch}; the current one is {current}")
             });
         }
+        partition.leaving.retain(|id| isr.contains(id));
         partition.version = version;
         partition.state = Some(state);
     }

@@ -109,6 +109,11 @@ pub struct Ghost {
     unclean: Option<i32>,
     /// The epoch of the last unclean election: older leaders that live on promise nothing.
     last_unclean: i32,
+    /// Logs that were deleted; a power loss may bring one back.
+    deleted: BTreeMap<BrokerId, Replica>,
+    /// A power loss took what its leader had written from this offset on, and an epoch up to this one goes on without a
+    /// new election: it writes these offsets a second time.
+    rewritten: Option<(i64, i32, &'static str)>,
     /// When the committed history last grew.
     grew: Instant,
 }
@@ -241,12 +246,17 @@ impl Logs {
             // Another topic of the same name: whatever was promised of the last one went with it.
             *ghost = Ghost { topic_id, ..Ghost::default() };
         }
-        ghost.replicas.insert(id, Replica::default());
+        ghost.deleted.remove(&id);
+        // A log that a start did not find is created again: what it held is still missing.
+        let damaged = ghost.replicas.get(&id).and_then(|replica| replica.damaged);
+        ghost.replicas.insert(id, Replica { damaged, ..Replica::default() });
     }
 
     pub fn on_delete(&mut self, id: BrokerId, partition: &TopicPartition) {
-        if let Some(ghost) = self.ghosts.get_mut(partition) {
-            ghost.replicas.remove(&id);
+        if let Some(ghost) = self.ghosts.get_mut(partition)
+            && let Some(replica) = ghost.replicas.remove(&id)
+        {
+            ghost.deleted.insert(id, replica);
         }
     }
 
@@ -275,12 +285,19 @@ impl Logs {
                 && twin.epoch == batch.epoch
                 && twin != batch
             {
-                find.fire("LOG-2", || {
+                let told = || {
+                    let (at, epoch) = (batch.base, batch.epoch);
                     format!(
-                        "{partition}: broker {id} has another batch at offset {} of epoch {} than was written there",
-                        batch.base, batch.epoch
+                        "{partition}: broker {id} has another batch at offset {at} of epoch {epoch} than was written there"
                     )
-                });
+                };
+                match ghost.rewritten {
+                    Some((from, upto, how)) if from <= batch.base && batch.epoch <= upto => {
+                        find.allow("LOG-2", || format!("{}: {how} took it from its leader", told()));
+                        give_up(ghost, batch.base, format!("{how} took it from a leader that goes on in its epoch"));
+                    }
+                    _ => find.fire("LOG-2", told),
+                }
             }
             replica.tail.push_back(batch);
         }
@@ -469,8 +486,18 @@ impl Logs {
         owed: bool,
         find: &mut Findings,
     ) {
+        if let Some(ghost) = self.ghosts.get_mut(partition)
+            && let Some(mut replica) = ghost.deleted.remove(&id)
+        {
+            // Its deletion was not on disk yet: what is left of the log is there again.
+            replica.cut(&ghost.committed, end);
+            ghost.replicas.insert(id, replica);
+        }
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
         let before = replica.end(&ghost.committed);
+        if end < before {
+            note_rewrite(ghost, id, end, faults);
+        }
         replica.leads = None;
         replica.high_watermark = high_watermark;
         replica.start = replica.start.max(start.min(before));
@@ -496,9 +523,16 @@ impl Logs {
             if found(partition) {
                 continue;
             }
+            ghost.deleted.remove(&id);
             let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
             let before = replica.end(&ghost.committed);
             let start = replica.start;
+            if before == start {
+                // It held nothing, perhaps since an earlier start that found nothing either.
+                ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
+                continue;
+            }
+            note_rewrite(ghost, id, start, faults);
             let lost = replica.cut(&ghost.committed, start);
             lose(ghost, &mut replica, id, partition, lost, (before, start), faults, owed(partition), find);
             ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
@@ -541,6 +575,18 @@ fn lose(
     }
     let how = faults.how();
     replica.damaged = Some(replica.damaged.map_or((lost, how), |(from, how)| (from.min(lost), how)));
+}
+
+/// A leader that lost the end of its log may write those offsets again in the epochs it has led in.
+fn note_rewrite(ghost: &mut Ghost, id: BrokerId, from: i64, faults: Faults) {
+    if !faults.has_lost_cache() && !faults.lying {
+        return;
+    }
+    let Some(epoch) = ghost.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(epoch, _)| *epoch) else {
+        return;
+    };
+    let (before, upto, how) = ghost.rewritten.unwrap_or((from, epoch, faults.how()));
+    ghost.rewritten = Some((before.min(from), upto.max(epoch), how));
 }
 
 /// Why committed batches from `offset` on may be missing.
@@ -588,7 +634,8 @@ fn match_below(ghost: &Ghost, replica: &Replica, id: BrokerId, partition: &Topic
 
 /// LOG-3: who leads has all that was committed; or it was allowed to be lost, and the history is what the leader has.
 fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition, find: &mut Findings) {
-    let Some(replica) = ghost.replicas.get(&id) else { return };
+    let Some(replica) = ghost.replicas.get_mut(&id) else { return };
+    replica.advance(&ghost.committed);
     let agreed = replica.agreed;
     let Some(missing) = ghost.committed.get(agreed).filter(|batch| batch.base >= replica.start).copied() else {
         return;
@@ -614,8 +661,8 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
     find.allow("LOG-3", || {
         format!("{partition} lost {records} committed records from offset {} on: {why}", missing.base)
     });
-    let Ghost { committed, replicas, .. } = ghost;
-    for other in replicas.values_mut() {
+    let Ghost { committed, replicas, deleted, .. } = ghost;
+    for other in replicas.values_mut().chain(deleted.values_mut()) {
         other.retreat(committed, agreed);
         other.damaged = None;
     }

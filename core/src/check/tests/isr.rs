@@ -68,6 +68,22 @@ fn the_leader_is_in_the_isr_and_the_isr_assigned() {
     assert_eq!(outcome(&[set("/brokers/topics/orders", topic(&[A]), 1)]), Some("ISR-1"), "2 is still in the ISR");
 }
 
+/// Called off, a reassignment's new replicas leave the ISR after the assignment is written (C.3).
+#[test]
+fn a_replica_of_a_reassignment_that_was_called_off_may_linger_in_the_isr() {
+    let moving = Assignment { replicas: vec![A, B, C], adding: vec![C], removing: vec![] };
+    let moving = TopicInfo { id: TopicId([1; 16]), partitions: BTreeMap::from([(0, moving)]) }.encode();
+    let topic_node = "/brokers/topics/orders";
+    let joined = [set(topic_node, moving, 1), set(STATE, state(Some(A), 1, &[A, B, C], 1), 1)];
+    let then = |more: &[Txn]| outcome(&[&joined[..], more].concat());
+    let called_off = set(topic_node, topic(&[A, B]), 2);
+    let left = set(STATE, state(Some(A), 2, &[A, B], 1), 2);
+    assert_eq!(then(&[called_off.clone(), left.clone()]), None);
+    let back = set(STATE, state(Some(A), 2, &[A, B, C], 1), 3);
+    assert_eq!(then(&[called_off, left, back]), Some("ISR-1"), "it does not come back");
+    assert_eq!(then(&[set(topic_node, topic(&[A, C]), 2)]), Some("ISR-1"), "broker 2 was not being added");
+}
+
 #[test]
 fn epochs_only_rise() {
     assert_eq!(outcome(&[set(STATE, state(Some(B), 1, &[A, B], 1), 1)]), None);

@@ -44,7 +44,7 @@ fn partition(isr: &[BrokerId], ends: Option<(i64, i64)>, still: bool) -> Option<
         isr: isr.to_vec(),
         recovering: false,
     };
-    let told = Partition { state: Some(state), version: 1, assigned: vec![A, B, C] };
+    let told = Partition { state: Some(state), version: 1, assigned: vec![A, B, C], ..Partition::default() };
     let live = BTreeSet::from([A, B]);
     seen(|find| liveness::partition(&orders(), &told, &live, ends, still, find))
 }

@@ -157,7 +157,8 @@ fn what_a_replaced_disk_took_may_be_lost_by_all() {
     let replaced = Faults { replaced: true, ..Faults::default() };
     logs.on_boot_without(B, |_| false, replaced, |_| true, &mut find);
     logs.on_create(B, &orders(), TopicId([1; 16]));
-    assert_eq!(fired(&find), None);
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
     let (mut logs, mut find) = two_committed();
     logs.on_boot_without(B, |_| false, Faults::default(), |_| true, &mut find);
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
@@ -217,4 +218,61 @@ fn two_leaders_in_one_epoch() {
     assert_eq!(fired(&find), None, "the same broker again, after a restart");
     logs.on_leader(B, &orders(), e(1), &mut find);
     assert_eq!(fired(&find), Some("ISR-2"));
+}
+
+#[test]
+fn an_epoch_that_goes_on_after_a_power_loss_writes_its_offsets_again() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    let (mut crashed, mut found) = (logs.clone(), find.clone());
+    let power = Faults { cache: true, ..Faults::default() };
+    logs.on_boot(A, &orders(), 0, 2, 2, power, false, &mut find);
+    logs.on_leader(A, &orders(), e(1), &mut find);
+    logs.on_append(A, &orders(), &[batch(2, 1, 22)], &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-2"]));
+    crashed.on_boot(A, &orders(), 0, 3, 2, Faults::default(), false, &mut found);
+    crashed.on_truncate(A, &orders(), 2, &mut found);
+    crashed.on_append(A, &orders(), &[batch(2, 1, 22)], &mut found);
+    assert_eq!(fired(&found), Some("LOG-2"), "nothing took the first one");
+    logs.on_leader(A, &orders(), e(2), &mut find);
+    logs.on_append(A, &orders(), &[batch(3, 2, 23)], &mut find);
+    logs.on_append(B, &orders(), &[batch(3, 2, 24)], &mut find);
+    assert_eq!(fired(&find), Some("LOG-2"), "the next epoch is its own");
+}
+
+#[test]
+fn a_deleted_log_that_a_power_loss_brings_back() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_delete(B, &orders());
+    let power = Faults { cache: true, ..Faults::default() };
+    logs.on_boot(B, &orders(), 0, 1, 0, power, false, &mut find);
+    logs.on_append(B, &orders(), &[batch(1, 1, 11)], &mut find);
+    logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 3, Some(&[A, B]), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec![]));
+}
+
+#[test]
+fn a_log_that_is_not_found_twice_was_lost_once() {
+    let (mut logs, mut find) = two_committed();
+    let power = Faults { cache: true, ..Faults::default() };
+    logs.on_boot_without(B, |_| false, power, |_| false, &mut find);
+    logs.on_boot_without(B, |_| false, Faults::default(), |_| false, &mut find);
+    assert_eq!(fired(&find), None);
+}
+
+#[test]
+fn a_deposed_leader_may_commit_what_its_successor_has() {
+    let (mut logs, mut find) = two_committed();
+    for id in [A, B] {
+        logs.on_append(id, &orders(), &[batch(2, 1, 12)], &mut find);
+    }
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 3, None, &mut find);
+    assert_eq!(fired(&find), None);
+    logs.on_append(A, &orders(), &[batch(3, 1, 13)], &mut find);
+    logs.on_leader_high_watermark(A, &orders(), 4, None, &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"));
 }
