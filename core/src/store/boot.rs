@@ -18,7 +18,8 @@ use crate::api::storage::Refused;
 impl<D: Disk> Store<D> {
     /// Makes what recovery found, and what it mended, durable.
     fn settle(&mut self) -> Result<(), Refused> {
-        let refuse = |error: super::disk::DiskError| Refused { file: "the disk".into(), at: None, why: error.to_string() };
+        let refuse =
+            |error: super::disk::DiskError| Refused { file: "the disk".into(), at: None, why: error.to_string() };
         self.disk.sync_all().map_err(refuse)
     }
 }
