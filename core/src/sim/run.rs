@@ -1,6 +1,6 @@
 //! Runs a scenario from beginning to end and says how it ended.
 
-use super::scenario::Scenario;
+use super::scenario::{Action, Command, Scenario};
 use super::swarm;
 use super::trace::Keep;
 use super::world::World;
@@ -73,6 +73,8 @@ pub fn conclude(world: &mut World) -> Outcome {
 /// Nothing was done to the world for so long that it must be whole again.
 fn is_at_rest(world: &World) -> bool {
     let scenario = world.scenario();
-    let last = world.as_scenario().actions.last().map_or(Instant::ZERO, |timed| timed.at);
+    let stirs = |action: &Action| !matches!(action, Action::Ask { command: Command::Still, .. });
+    let actions = world.as_scenario().actions;
+    let last = actions.iter().rfind(|timed| stirs(&timed.action)).map_or(Instant::ZERO, |timed| timed.at);
     world.now().since(last) >= swarm::calm(&scenario.settings) && world.is_whole()
 }

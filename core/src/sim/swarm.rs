@@ -29,6 +29,13 @@ pub fn scenario(seed: u64, rules: Rules) -> Scenario {
     }
     scenario.act(healed, Action::RestartAll);
     scenario.length = LENGTH.max(STORM + calm(&scenario.settings));
+    let rest = Instant::ZERO + (scenario.length - scenario.settings.client_session.max(Span::secs(2)));
+    for (number, spec) in (1..).zip(scenario.clients.clone()) {
+        // A client that closes its session of its own accord at the last moment would look like one that lost it.
+        if matches!(spec, ClientSpec::Keeper { .. }) {
+            scenario.act(rest, Action::Ask { client: NodeId::Client(number), command: Command::Still });
+        }
+    }
     scenario
 }
 
