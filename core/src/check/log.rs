@@ -91,6 +91,21 @@ struct Replica {
     leads: Option<i32>,
     /// Its disk lost committed batches, as it may: from this offset on, and how.
     damaged: Option<(i64, &'static str)>,
+    /// What was cut since its broker started, and from where on; the oldest first. A power loss may undo a cut.
+    cuts: VecDeque<(i64, Vec<Batch>)>,
+}
+
+/// Cuts of a log that are remembered until its broker starts again.
+const CUTS: usize = 8;
+
+/// A log as its broker found it when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub start: i64,
+    pub end: i64,
+    pub high_watermark: i64,
+    /// The epoch of its last record, as its epoch cache has it.
+    pub last_epoch: Option<i32>,
 }
 
 /// A partition's ghost.
@@ -208,6 +223,43 @@ impl Replica {
         }
         lost
     }
+
+    /// Remembers what a cut back to `to` is about to take.
+    fn note_cut(&mut self, committed: &Run<Batch>, to: i64) {
+        let from = committed.partition_point(|batch| batch.last < to);
+        let agreed = committed.iter_from(from).take(self.agreed.saturating_sub(from)).copied();
+        let taken: Vec<Batch> = agreed.chain(self.tail.iter().filter(|batch| batch.last >= to).copied()).collect();
+        if !taken.is_empty() {
+            if self.cuts.len() == CUTS {
+                self.cuts.pop_front();
+            }
+            self.cuts.push_back((to, taken));
+        }
+    }
+
+    /// The log as it would be found ending at `found.end`, had the last cuts not reached the disk: it takes as many of
+    /// them back as explain what was found. `None` if none does, or if none has to be.
+    fn without_cuts(&self, committed: &Run<Batch>, found: Recovered) -> Option<Replica> {
+        let is_found = |replica: &Replica| {
+            let mut replica = replica.clone();
+            replica.cut(committed, found.end);
+            let epoch = (found.end > found.start).then(|| replica.last_epoch(committed));
+            replica.end(committed) == found.end && (epoch.is_none() || epoch == found.last_epoch)
+        };
+        if is_found(self) {
+            return None;
+        }
+        let mut before = self.clone();
+        while let Some((to, taken)) = before.cuts.pop_back() {
+            before.cut(committed, to);
+            before.tail.extend(taken);
+            before.advance(committed);
+            if is_found(&before) {
+                return Some(before);
+            }
+        }
+        None
+    }
 }
 
 /// The checker of every partition's log.
@@ -307,6 +359,7 @@ impl Logs {
 
     pub fn on_truncate(&mut self, id: BrokerId, partition: &TopicPartition, to: i64, find: &mut Findings) {
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        replica.note_cut(&ghost.committed, to);
         if let Some(lost) = replica.cut(&ghost.committed, to) {
             let hw = ghost.high_watermark;
             match excuse(ghost, &replica, lost) {
@@ -474,18 +527,16 @@ impl Logs {
 
     /// A broker started and found this log. `owed`: nothing committed may be missing, since it is in the ISR and its
     /// page cache or its fsyncs were to keep it.
-    #[expect(clippy::too_many_arguments, reason = "what recovery found, each used once")]
     pub fn on_boot(
         &mut self,
         id: BrokerId,
         partition: &TopicPartition,
-        start: i64,
-        end: i64,
-        high_watermark: i64,
+        found: Recovered,
         faults: Faults,
         owed: bool,
         find: &mut Findings,
     ) {
+        let Recovered { start, end, high_watermark, .. } = found;
         if let Some(ghost) = self.ghosts.get_mut(partition)
             && let Some(mut replica) = ghost.deleted.remove(&id)
         {
@@ -494,6 +545,12 @@ impl Logs {
             ghost.replicas.insert(id, replica);
         }
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        if faults.has_lost_cache()
+            && let Some(before) = replica.without_cuts(&ghost.committed, found)
+        {
+            replica = before;
+        }
+        replica.cuts.clear();
         let before = replica.end(&ghost.committed);
         if end < before {
             note_rewrite(ghost, id, end, faults);
@@ -669,6 +726,14 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
     committed.truncate(agreed);
     ghost.high_watermark = missing.base;
     give_up(ghost, missing.base, why);
+    // What the leader has below its own high watermark is the history from here on.
+    if let Some(mut replica) = ghost.replicas.remove(&id) {
+        let to = replica.high_watermark;
+        if to > ghost.high_watermark {
+            commit(ghost, &mut replica, to);
+        }
+        ghost.replicas.insert(id, replica);
+    }
 }
 
 fn give_up(ghost: &mut Ghost, from: i64, why: String) {

@@ -249,7 +249,11 @@ impl Checks {
         for partition in broker.partitions() {
             let (log, name) = (&partition.log, partition.name());
             let (start, end, hw) = (log.start().0, log.end().0, log.high_watermark().0);
-            logs.on_boot(id, name, start, end, hw, faults, owed(name), find);
+            let entries = log.epochs().entries();
+            let last_epoch =
+                entries.partition_point(|(_, start)| start.0 < end).checked_sub(1).map(|at| entries[at].0.0);
+            let found = log::Recovered { start, end, high_watermark: hw, last_epoch };
+            logs.on_boot(id, name, found, faults, owed(name), find);
         }
         logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), faults, owed, find);
     }

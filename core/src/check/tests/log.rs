@@ -1,6 +1,7 @@
 //! Logs: what may differ, what may be cut, what may be lost.
 
 use super::*;
+use crate::check::log::Recovered;
 use crate::check::{Faults, Findings};
 
 fn e(epoch: i32) -> LeaderEpoch {
@@ -119,11 +120,15 @@ fn a_follower_beyond_its_leader() {
     assert_eq!(fired(&find), Some("LOG-7"));
 }
 
+fn found(end: i64, high_watermark: i64) -> Recovered {
+    Recovered { start: 0, end, high_watermark, last_epoch: Some(1) }
+}
+
 /// Broker 2 restarts after these faults and finds its log up to `end`.
 fn restarted(faults: Faults, owed: bool, end: i64) -> (Logs, Findings) {
     let (mut logs, mut find) = two_committed();
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
-    logs.on_boot(B, &orders(), 0, end, 0, faults, owed, &mut find);
+    logs.on_boot(B, &orders(), found(end, 0), faults, owed, &mut find);
     (logs, find)
 }
 
@@ -225,16 +230,16 @@ fn an_epoch_that_goes_on_after_a_power_loss_writes_its_offsets_again() {
     let (mut logs, mut find) = two_committed();
     logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
-    let (mut crashed, mut found) = (logs.clone(), find.clone());
+    let (mut crashed, mut seen) = (logs.clone(), find.clone());
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(A, &orders(), 0, 2, 2, power, false, &mut find);
+    logs.on_boot(A, &orders(), found(2, 2), power, false, &mut find);
     logs.on_leader(A, &orders(), e(1), &mut find);
     logs.on_append(A, &orders(), &[batch(2, 1, 22)], &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-2"]));
-    crashed.on_boot(A, &orders(), 0, 3, 2, Faults::default(), false, &mut found);
-    crashed.on_truncate(A, &orders(), 2, &mut found);
-    crashed.on_append(A, &orders(), &[batch(2, 1, 22)], &mut found);
-    assert_eq!(fired(&found), Some("LOG-2"), "nothing took the first one");
+    crashed.on_boot(A, &orders(), found(3, 2), Faults::default(), false, &mut seen);
+    crashed.on_truncate(A, &orders(), 2, &mut seen);
+    crashed.on_append(A, &orders(), &[batch(2, 1, 22)], &mut seen);
+    assert_eq!(fired(&seen), Some("LOG-2"), "nothing took the first one");
     logs.on_leader(A, &orders(), e(2), &mut find);
     logs.on_append(A, &orders(), &[batch(3, 2, 23)], &mut find);
     logs.on_append(B, &orders(), &[batch(3, 2, 24)], &mut find);
@@ -246,7 +251,7 @@ fn a_deleted_log_that_a_power_loss_brings_back() {
     let (mut logs, mut find) = two_committed();
     logs.on_delete(B, &orders());
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(B, &orders(), 0, 1, 0, power, false, &mut find);
+    logs.on_boot(B, &orders(), found(1, 0), power, false, &mut find);
     logs.on_append(B, &orders(), &[batch(1, 1, 11)], &mut find);
     logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
@@ -275,4 +280,30 @@ fn a_deposed_leader_may_commit_what_its_successor_has() {
     logs.on_append(A, &orders(), &[batch(3, 1, 13)], &mut find);
     logs.on_leader_high_watermark(A, &orders(), 4, None, &mut find);
     assert_eq!(fired(&find), Some("LOG-3"));
+}
+
+#[test]
+fn a_power_loss_may_undo_a_cut() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(B, &orders(), &[batch(2, 1, 12), batch(3, 1, 13)], &mut find);
+    logs.on_truncate(B, &orders(), 2, &mut find);
+    logs.on_append(B, &orders(), &[batch(2, 2, 22)], &mut find);
+    let power = Faults { cache: true, ..Faults::default() };
+    logs.on_boot(B, &orders(), found(4, 0), power, true, &mut find);
+    logs.on_leader(B, &orders(), e(3), &mut find);
+    logs.on_append(A, &orders(), &[batch(2, 1, 12), batch(3, 1, 13)], &mut find);
+    logs.on_leader_high_watermark(B, &orders(), 4, Some(&[A, B]), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec![]), "what was cut is there again");
+}
+
+#[test]
+fn a_leader_that_may_lose_records_serves_what_it_knows_to_be_committed() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(C, &orders(), &[batch(0, 0, 30), batch(1, 0, 31)], &mut find);
+    let power = Faults { cache: true, ..Faults::default() };
+    logs.on_boot(C, &orders(), Recovered { last_epoch: Some(0), ..found(2, 2) }, power, false, &mut find);
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+    assert_eq!(logs.ghost(&orders()).map(|ghost| (ghost.high_watermark(), ghost.committed().len())), Some((2, 2)));
 }
