@@ -156,6 +156,8 @@ pub enum Timer {
     /// The answer to a fetcher's request is overdue.
     FetcherTimeout(BrokerId),
     AlterPartition,
+    /// The controller's answer to AlterPartition is overdue.
+    AlterPartitionTimeout,
     /// Asks for producer ids again.
     ProducerIds,
     Registration,

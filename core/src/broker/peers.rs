@@ -72,7 +72,11 @@ impl Broker {
                     self.deadlines.clear(&Timer::FetcherTimeout(leader));
                 }
             }
-            Call::AlterPartition { .. } => self.alter.lost(now.at),
+            Call::AlterPartition { .. } => {
+                self.alter.lost(now.at);
+                self.deadlines.clear(&Timer::AlterPartitionTimeout);
+                self.set_alter_timer();
+            }
             // Asked again when its own time has come.
             Call::ControlledShutdown { .. } | Call::AllocateProducerIds { .. } => {}
             // The controller sends again when the channel is up again.
@@ -152,6 +156,7 @@ impl Broker {
         match (call, response) {
             (Call::Fetcher(leader), response) => self.on_fetcher_answer(now, leader, correlation, response, fx),
             (Call::AlterPartition { .. }, Response::AlterPartition(answer)) => {
+                self.deadlines.clear(&Timer::AlterPartitionTimeout);
                 for (name, proposal, part) in self.alter.answered(correlation, &answer, now.at) {
                     self.on_alter_answer(now, name, proposal, &part, fx);
                 }
@@ -272,6 +277,14 @@ impl Broker {
         let request = self.alter.take_request(self.id, self.registration.epoch, correlation);
         let sent = self.call(Call::AlterPartition { to }, Request::AlterPartition(request), fx);
         assert!(sent == Some(correlation), "AlterPartition sent as {sent:?}, not {correlation}");
+        self.deadlines.set(Timer::AlterPartitionTimeout, now.at + self.settings.controller_socket_timeout);
+    }
+
+    /// Who was the controller has not answered for too long: who is now is asked the same.
+    pub(super) fn on_alter_timeout(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        if let Some(call) = self.alter.call().and_then(|correlation| self.calls.remove(&correlation)) {
+            self.on_call_lost(now, call, fx);
+        }
     }
 
     /// The controller, if a request would reach it.
@@ -391,7 +404,7 @@ impl Broker {
         }
     }
 
-    /// Gives the controller a request under a number of its own.
+    /// Gives the controller a request under a number of its own. Before this broker is registered it is there to refuse.
     pub(super) fn ask_controller(
         &mut self,
         now: Now,
@@ -400,6 +413,7 @@ impl Broker {
         request: Request,
         fx: &mut Effects<Effect>,
     ) {
+        self.start_controller();
         let number = self.number_asker(asker);
         self.controller_do(now, fx, |controller, now, fx| controller.on_request(now, number, version, request, fx));
     }

@@ -14,6 +14,7 @@ impl Timer {
             Timer::Retention => "looks for segments that are too old",
             Timer::Fetcher(_) => "fetches again",
             Timer::FetcherTimeout(_) => "gives up on an answer of its leader",
+            Timer::AlterPartitionTimeout => "gives up on an answer of the controller",
             Timer::AlterPartition => "asks the controller for an ISR again",
             Timer::ProducerIds => "asks the controller for producer ids again",
             Timer::Registration => "tries to register again",
@@ -68,6 +69,7 @@ impl Broker {
             }
             Timer::Fetcher(leader) => self.run_fetcher(now, leader, fx),
             Timer::FetcherTimeout(leader) => self.on_fetcher_timeout(now, leader, fx),
+            Timer::AlterPartitionTimeout => self.on_alter_timeout(now, fx),
             // The step's end sends what is due.
             Timer::AlterPartition => {}
             Timer::ProducerIds => self.ask_for_producer_ids(now, fx),
