@@ -100,6 +100,7 @@ mod tests {
                 assert!(now <= 5_000, "seed {seed}: nothing is committed after {now} ms");
                 Run::run_until(&mut world, at(now));
             }
+            println!("seed {seed}: the first record is committed at {now} ms");
         }
     }
 

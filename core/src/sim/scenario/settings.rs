@@ -186,7 +186,8 @@ settings! {
 }
 
 impl Settings {
-    /// The page's settings: time-outs short enough to watch.
+    /// The page's settings: time-outs short enough to watch, and links long enough: at a tenth of real time a message
+    /// is under way for half a second.
     pub fn lively() -> Settings {
         Settings {
             tick: Span::millis(500),
@@ -194,8 +195,9 @@ impl Settings {
             replica_lag: Span::secs(5),
             fetch_wait: Span::millis(500),
             request_timeout: Span::secs(5),
-            latency: Span::millis(2),
-            jitter: Span::millis(4),
+            fetch_backoff: Span::millis(400),
+            latency: Span::millis(30),
+            jitter: Span::millis(25),
             dead_peer: Span::secs(4),
             snap_count: 2_000,
             rebalance_every: Span::secs(30),
