@@ -27,7 +27,9 @@ pub fn Promises(props: &Props) -> Html {
                     <span><b>{ ledger.acknowledged }</b>{ "acknowledged" }</span>
                     <i>{ if bad { "≠" } else { "=" } }</i>
                     <span><b>{ ledger.survive }</b>{ "survive" }</span>
-                    <p class="verd">{ format!("{lost} acknowledged") }<br />{ "records lost" }</p>
+                    if bad {
+                        <p class="verd">{ format!("{lost} acknowledged") }<br />{ "records lost" }</p>
+                    }
                 </div>
                 <ul class="facts">
                     if ledger.waiting > 0 {

@@ -187,7 +187,7 @@ settings! {
 
 impl Settings {
     /// The page's settings: time-outs short enough to watch, and links long enough: at a tenth of real time a message
-    /// is under way for half a second.
+    /// is under way for a quarter of a second.
     pub fn lively() -> Settings {
         Settings {
             tick: Span::millis(500),
@@ -196,8 +196,8 @@ impl Settings {
             fetch_wait: Span::millis(500),
             request_timeout: Span::secs(5),
             fetch_backoff: Span::millis(400),
-            latency: Span::millis(30),
-            jitter: Span::millis(25),
+            latency: Span::millis(18),
+            jitter: Span::millis(14),
             dead_peer: Span::secs(4),
             snap_count: 2_000,
             rebalance_every: Span::secs(30),

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// Lines kept of what matters, and of what happens all the time.
 const LINES: usize = 120;
-const CHATTER: usize = 16;
+const CHATTER: usize = 5;
 /// Steps of a chain of causes that are numbered.
 const STEPS: usize = 4;
 /// Ranges of promised records remembered for each partition: more than any view shows.

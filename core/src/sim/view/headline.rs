@@ -116,7 +116,9 @@ fn leaderless(world: &World, view: &ClusterView) -> Option<Headline> {
 fn taken_over(world: &World, view: &ClusterView) -> Option<Headline> {
     let fresh = world.chronicle.partitions().filter_map(|(partition, history)| {
         let ended = history.reign.spans.iter().rev().nth(1)?;
-        let again = history.reign.spans.iter().filter(|span| matches!(span.kind, SpanKind::Led { .. })).count() > 1;
+        let mut led = history.reign.spans.iter().rev().filter(|span| matches!(span.kind, SpanKind::Led { .. }));
+        let (now, before) = (led.next()?, led.next()?);
+        let again = now.label != before.label;
         let news = view.now.since(history.reign.since) <= NEWS;
         Some((partition, history.reign.leader?, history.reign.since, ended)).filter(|_| again && news)
     });

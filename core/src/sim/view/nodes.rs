@@ -1,7 +1,6 @@
 //! Machines as a view shows them: keepers, what the ensemble knows, brokers with their replicas, clients.
 
 use super::chronicle::Chronicle;
-use super::tell;
 use crate::broker::Broker;
 use crate::broker::partition::{Partition, Role as PartitionRole};
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
@@ -179,7 +178,8 @@ fn registration(world: &World, tree: &Tree, broker: &BrokerView) -> Registration
             });
             // Without a leader nobody counts: a new one gives every session its full time.
             let (at, due) = leader.unwrap_or((None, None));
-            let due = due.unwrap_or(world.now() + span);
+            // The leader expires sessions in whole ticks, so that one may get a little more than its time.
+            let due = due.unwrap_or(world.now() + span).min(world.now() + span);
             let awaited = !broker.state.is_up();
             Registration::Here { session, expires: Timeout { span, due, awaited }, at: broker.keeper.or(at) }
         }
@@ -382,8 +382,7 @@ pub fn clients(world: &World) -> Vec<ClientView> {
                 producer.waits_since.filter(|since| world.now().since(*since) > PATIENCE).map(|since| {
                     let records = producer.in_flight();
                     let noun = if records == 1 { "record waits" } else { "records wait" };
-                    let held = tell::seconds(world.now().since(since));
-                    Wait { since, for_what: format!("{records} {noun}, {held}").into() }
+                    Wait { since, for_what: format!("{records} {noun}").into() }
                 }),
             ),
             Client::Consumer(consumer) => {
