@@ -5,13 +5,13 @@
 #![forbid(unsafe_code)]
 
 // Foundations.
-pub mod codec;
-pub mod digest;
 pub mod id;
-pub mod quorum;
-pub mod rng;
-pub mod rules;
 pub mod time;
+pub mod rng;
+pub mod codec;
+pub mod quorum;
+pub mod digest;
+pub mod rules;
 
 // Data without protocol.
 pub mod record;
@@ -19,21 +19,21 @@ pub mod znode;
 
 // Vocabularies: values, no bytes.
 pub mod api;
-pub mod machine;
-pub mod node;
 pub mod note;
 pub mod view;
+pub mod machine;
+pub mod node;
 
 // Machines.
+pub mod zab;
+pub mod keeper;
 pub mod broker;
 pub mod client;
-pub mod keeper;
 pub mod nodes;
-pub mod zab;
 
 // Bytes.
-pub mod store;
 pub mod wire;
+pub mod store;
 
 // The laboratory.
 pub mod check;

@@ -41,7 +41,8 @@ fn trouble(name: &str, scenario: &Scenario, sees: &[&str]) -> Option<String> {
             Some(format!("{name}: should end {expected}, but ended {ended}"))
         }
         (None, _) if !world.is_whole() => {
-            let down = world.hosts().iter().filter_map(|host| Some(format!("{}: {}", host.id, host.down.as_ref()?.why)));
+            let down =
+                world.hosts().iter().filter_map(|host| Some(format!("{}: {}", host.id, host.down.as_ref()?.why)));
             Some(format!("{name}: nothing is proved while something is down: {}", down.collect::<Vec<_>>().join("; ")))
         }
         _ => unseen.map(|words| format!("{name}: nothing tells {words:?}; it ended {ended}")),
