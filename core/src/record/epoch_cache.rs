@@ -61,6 +61,13 @@ impl EpochCache {
         true
     }
 
+    /// A record of `epoch` lies at `offset`, whatever a checkpoint said: entries that this contradicts go, and the epoch
+    /// keeps its beginning if it began before.
+    pub fn correct(&mut self, epoch: LeaderEpoch, offset: Offset) {
+        while self.entries.pop_if(|(old, start)| *old > epoch || *start >= offset).is_some() {}
+        self.assign(epoch, offset);
+    }
+
     /// Where `requested` ends in a log that ends at `log_end`. `None`: this log cannot say.
     ///
     /// With epochs 1 from 0 and 4 from 20 and an end of 30: 4 ends at 30; 1, 2 and 3 are answered (1, 20); 0 is answered
@@ -132,6 +139,18 @@ mod tests {
         assert_eq!(end(&cache, 5, 30), None);
         assert_eq!(end(&cache, -1, 30), None);
         assert_eq!(end(&EpochCache::default(), 0, 0), None);
+    }
+
+    /// A power loss undid a cut: records 8 to 11 are of epoch 4, and the checkpoint already told of epoch 5 from 9 on.
+    #[test]
+    fn records_correct_a_checkpoint_and_an_epoch_keeps_its_beginning() {
+        let mut table = cache(&[(3, 0), (4, 8), (5, 9)]);
+        table.correct(LeaderEpoch(4), Offset(9));
+        assert_eq!(table, cache(&[(3, 0), (4, 8)]));
+        table.correct(LeaderEpoch(6), Offset(12));
+        assert_eq!(table, cache(&[(3, 0), (4, 8), (6, 12)]));
+        table.correct(LeaderEpoch(4), Offset(5));
+        assert_eq!(table, cache(&[(3, 0), (4, 5)]));
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl<D: Disk> Store<D> {
         for batch in found {
             let header = &batch.header;
             if header.epoch > LeaderEpoch::NONE && cache.epoch_at(header.base) != Some(header.epoch) {
-                cache.assign(header.epoch, header.base);
+                cache.correct(header.epoch, header.base);
             }
         }
         cache.truncate_from_end(end);
