@@ -37,10 +37,12 @@ pub struct Fetcher {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
     Fetch(Vec<(TopicPartition, FetchPartition)>),
-    EpochEnds(Vec<TopicPartition>),
+    /// Of which partitions, and in which epoch of each.
+    EpochEnds(Vec<(TopicPartition, LeaderEpoch)>),
     /// Where the leader's log starts, then where it ends.
     Range {
         partition: TopicPartition,
+        epoch: LeaderEpoch,
         start: Option<Offset>,
     },
 }
@@ -148,7 +150,7 @@ fn ask_epoch_ends<'a>(of: impl Iterator<Item = &'a Partition>, me: BrokerId) -> 
     let mut asked = Vec::new();
     let mut topics: Vec<OffsetForLeaderTopic> = Vec::new();
     for partition in of {
-        asked.push(partition.name().clone());
+        asked.push((partition.name().clone(), partition.leader_epoch()));
         let line = OffsetForLeaderPartition {
             partition: partition.name().partition,
             current_leader_epoch: partition.leader_epoch(),
@@ -182,7 +184,8 @@ pub fn ask_range(partition: &Partition, end: i64, start: Option<Offset>, me: Bro
         ..ListOffsetsTopic::default()
     };
     let request = ListOffsetsRequest { replica_id: me, topics: vec![topic], ..ListOffsetsRequest::default() };
-    (Asked::Range { partition: partition.name().clone(), start }, Request::ListOffsets(request))
+    let (partition, epoch) = (partition.name().clone(), partition.leader_epoch());
+    (Asked::Range { partition, epoch, start }, Request::ListOffsets(request))
 }
 
 /// Hands the parts of a fetch's answer to their partitions; those that failed as a whole rest.
@@ -217,7 +220,7 @@ pub fn on_fetch_answer(
 }
 
 pub fn on_epoch_ends(
-    asked: &[TopicPartition],
+    asked: &[(TopicPartition, LeaderEpoch)],
     answer: &OffsetForLeaderEpochResponse,
     partitions: &mut Partitions,
     at: &Context<'_>,
@@ -225,9 +228,10 @@ pub fn on_epoch_ends(
 ) {
     for topic in &answer.topics {
         for part in &topic.partitions {
-            let same = |name: &&TopicPartition| name.partition == part.partition && name.topic == topic.name;
-            if let Some(partition) = asked.iter().find(same).and_then(|name| partitions.get_mut(name)) {
-                partition.on_epoch_end(part, at, fx);
+            let same = |name: &TopicPartition| name.partition == part.partition && name.topic == topic.name;
+            let Some((name, epoch)) = asked.iter().find(|(name, _)| same(name)) else { continue };
+            if let Some(partition) = partitions.get_mut(name) {
+                partition.on_epoch_end(*epoch, part, at, fx);
             }
         }
     }

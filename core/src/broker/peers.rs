@@ -241,21 +241,21 @@ impl Broker {
             (Asked::EpochEnds(asked), Response::OffsetForLeaderEpoch(answer)) => {
                 fetcher::on_epoch_ends(&asked, &answer, &mut self.partitions, &at, fx);
             }
-            (Asked::Range { partition, start: None }, Response::ListOffsets(answer)) => {
+            (Asked::Range { partition, epoch, start: None }, Response::ListOffsets(answer)) => {
                 if let Some(start) = fetcher::listed_offset(&answer)
-                    && let Some(ours) = self.partitions.get(&partition)
+                    && let Some(ours) = self.partitions.get(&partition).filter(|ours| ours.leader_epoch() == epoch)
                 {
                     let (asked, request) = fetcher::ask_range(ours, fetcher::LATEST, Some(start), self.id);
                     return self.call_leader(now, leader, asked, request, fx);
                 }
                 if let Some(ours) = self.partitions.get_mut(&partition) {
-                    ours.on_leader_range(Err(ErrorCode::UNKNOWN_SERVER_ERROR), &at, fx);
+                    ours.on_leader_range(epoch, Err(ErrorCode::UNKNOWN_SERVER_ERROR), &at, fx);
                 }
             }
-            (Asked::Range { partition, start: Some(start) }, Response::ListOffsets(answer)) => {
+            (Asked::Range { partition, epoch, start: Some(start) }, Response::ListOffsets(answer)) => {
                 let end = fetcher::listed_offset(&answer).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR);
                 if let Some(ours) = self.partitions.get_mut(&partition) {
-                    ours.on_leader_range(end.map(|end| (start, end)), &at, fx);
+                    ours.on_leader_range(epoch, end.map(|end| (start, end)), &at, fx);
                 }
             }
             (Asked::Fetch(_) | Asked::EpochEnds(_) | Asked::Range { .. }, _) => {

@@ -203,10 +203,17 @@ impl Partition {
         true
     }
 
-    /// The leader's answer to "where did my last epoch end?" (Truncating).
-    pub fn on_epoch_end(&mut self, answer: &EpochEndOffset, at: &Context<'_>, fx: &mut Effects<Effect>) {
+    /// The leader's answer to "where did my last epoch end?" (Truncating), which we asked in epoch `asked_in`. Dropped if
+    /// another epoch has begun meanwhile: what an earlier leader says does not settle it with this one.
+    pub fn on_epoch_end(
+        &mut self,
+        asked_in: LeaderEpoch,
+        answer: &EpochEndOffset,
+        at: &Context<'_>,
+        fx: &mut Effects<Effect>,
+    ) {
         let Role::Follower(follower) = &mut self.role else { return };
-        if follower.phase != Phase::Truncating {
+        if asked_in != self.leader_epoch || follower.phase != Phase::Truncating {
             return;
         }
         match answer.error {
@@ -242,15 +249,16 @@ impl Partition {
         }
     }
 
-    /// The leader's answer to "where does your log start and end?" (OutOfRange).
+    /// The leader's answer to "where does your log start and end?" (OutOfRange), asked in epoch `asked_in`.
     pub fn on_leader_range(
         &mut self,
+        asked_in: LeaderEpoch,
         range: Result<(Offset, Offset), ErrorCode>,
         at: &Context<'_>,
         fx: &mut Effects<Effect>,
     ) {
         let Role::Follower(follower) = &mut self.role else { return };
-        if follower.phase != Phase::OutOfRange {
+        if asked_in != self.leader_epoch || follower.phase != Phase::OutOfRange {
             return;
         }
         let Ok((start, end)) = range else { return self.rest(at) };

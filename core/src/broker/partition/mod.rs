@@ -121,11 +121,14 @@ impl Partition {
     /// LeaderAndIsr made us leader: our log is the partition's from here on.
     pub fn become_leader(&mut self, told: &LeaderAndIsrPartition, at: &Context<'_>, fx: &mut Effects<Effect>) {
         assert!(told.leader_epoch > self.leader_epoch, "epoch {} after {}", told.leader_epoch, self.leader_epoch);
+        // What we knew of followers' ends holds if nobody led in between: another leader may have cut their logs. (Apache
+        // keeps it in any case, and may count as committed what a follower no longer has.)
+        let nobody_between = told.leader_epoch.0 == self.leader_epoch.0.saturating_add(1);
         self.adopt(told);
         self.log.begin_epoch(told.leader_epoch, fx);
         let before = match core::mem::replace(&mut self.role, Role::Idle) {
-            Role::Leader(leader) => Some(leader),
-            Role::Idle | Role::Follower(_) => None,
+            Role::Leader(leader) if nobody_between => Some(leader),
+            Role::Leader(_) | Role::Idle | Role::Follower(_) => None,
         };
         let start = self.log.end();
         self.role = Role::Leader(Leader::new(told, start, at.me, before, at.now.at));

@@ -160,7 +160,9 @@ impl Replicas {
         }
         self.with(id, |partition, at, fx| partition.on_fetched(&sent, answer, at, fx));
         let (start, end) = (self.replicas[&leader].log.start(), self.replicas[&leader].log.end());
-        self.with(id, |partition, at, fx| partition.on_leader_range(Ok((start, end)), at, fx));
+        self.with(id, |partition, at, fx| {
+            partition.on_leader_range(partition.leader_epoch(), Ok((start, end)), at, fx)
+        });
     }
 
     fn fetch(&mut self, id: BrokerId, leader: BrokerId) {
@@ -175,7 +177,7 @@ impl Replicas {
             end_offset: found.map_or(Offset(-1), |end| end.end),
             ..EpochEndOffset::default()
         };
-        self.with(id, |partition, at, fx| partition.on_epoch_end(&answer, at, fx));
+        self.with(id, |partition, at, fx| partition.on_epoch_end(partition.leader_epoch(), &answer, at, fx));
     }
 
     fn high_watermark(&self, id: BrokerId) -> i64 {
@@ -239,6 +241,44 @@ fn k1_a_committed_record_is_lost_by_truncation_to_the_high_watermark_only() {
         let new = k1(rule);
         assert_eq!((new.show(A), new.show(B)), ("r0@0(e0) r1@1(e0)".to_owned(), "r0@0(e0) r1@1(e0)".to_owned()));
     }
+}
+
+/// A leads, misses the epoch in which C led, and leads again. What it knew of B is of no use: C has had B cut its log.
+#[test]
+fn a_leader_that_missed_an_epoch_forgets_how_far_its_followers_were() {
+    let mut world = Replicas::new(&[A, B, C], Rules::default());
+    world.lead(A, 0, &[A, B, C]);
+    world.follow(B, A, 0);
+    world.produce(A, "x", 1).unwrap();
+    world.fetch(B, A);
+    world.fetch_and(B, A, false);
+    world.lead(C, 1, &[A, B, C]);
+    world.follow(B, C, 1);
+    world.fetch(B, C);
+    assert_eq!(world.show(B), "", "C never had x");
+    world.lead(A, 2, &[A, B]);
+    assert_eq!(world.high_watermark(A), 0, "B says first where its log ends");
+    world.follow(B, A, 2);
+    for _ in 0..2 {
+        world.fetch(B, A);
+    }
+    assert_eq!((world.high_watermark(A), world.show(B)), (1, "x@0(e0)".to_owned()));
+}
+
+/// What an earlier leader says of its epochs settles nothing with the present one.
+#[test]
+fn an_answer_of_an_earlier_epoch_is_dropped() {
+    let mut world = Replicas::new(&[A, B, C], truncation(Truncation::LeaderEpochQuery));
+    world.lead(A, 0, &[A, B, C]);
+    world.follow(B, A, 0);
+    world.produce(A, "x", 1).unwrap();
+    world.fetch(B, A);
+    world.follow(B, A, 1);
+    let late = EpochEndOffset { leader_epoch: LeaderEpoch(0), end_offset: Offset(0), ..EpochEndOffset::default() };
+    world.follow(B, C, 2);
+    world.with(B, |partition, at, fx| partition.on_epoch_end(LeaderEpoch(1), &late, at, fx));
+    assert_eq!(world.show(B), "x@0(e0)");
+    assert!(world.replicas[&B].follower().is_some_and(|follower| follower.phase == follower::Phase::Truncating));
 }
 
 /// K3, KIP-279: two quick elections; B has y of an epoch that A never saw.
