@@ -4,10 +4,12 @@
 //! a violation is told with the path that led to it. What a world is and what can happen in it is in the file of that
 //! world.
 
+pub mod partition;
 mod search;
 mod seen;
 pub mod zab;
 
+pub use partition::partition;
 pub use zab::zab;
 
 /// What a search found.

@@ -1,8 +1,10 @@
-//! The search itself: depth-first over clones of a small world, each state entered once.
+//! The search itself, over clones of a small world: each state is entered once, depth first, which keeps few states, or
+//! breadth first, which finds the shortest way to a violation.
 
 use super::seen::Seen;
 use super::{Report, Violation};
 use core::fmt;
+use std::collections::VecDeque;
 
 /// What went wrong in one step: an invariant's name, and what is the case.
 pub type Trouble = Vec<(&'static str, String)>;
@@ -79,6 +81,57 @@ pub fn search<W: Small>(first: W, setup: &W::Setup, limits: Limits) -> Report {
     report.states = seen.len() as u64;
     report.exhausted = true;
     report
+}
+
+/// As [`search`], with the states nearest to `first` entered first.
+pub fn search_nearest<W: Small>(first: W, setup: &W::Setup, limits: Limits) -> Report {
+    let mut report = Report::default();
+    let mut seen = Seen::new();
+    // How each state came about: from which other, by what.
+    let mut ways: Vec<(u32, Option<W::Step>)> = vec![(0, None)];
+    seen.insert(first.digest());
+    let mut ahead = VecDeque::from([(0, 0, first)]);
+    while let Some((from, depth, world)) = ahead.pop_front() {
+        for action in world.actions(setup) {
+            let mut next = world.clone();
+            let mut trouble = Trouble::new();
+            next.take(action, setup, &mut trouble);
+            report.transitions += 1;
+            if !trouble.is_empty() {
+                let path = way_to(from, &ways, world.step(action));
+                for (invariant, what) in trouble {
+                    report.tell(invariant, what, &path);
+                }
+                // What follows a broken promise is nothing new.
+                continue;
+            }
+            if !seen.insert(next.digest()) {
+                continue;
+            }
+            report.depth = report.depth.max(depth + 1);
+            ways.push((from, Some(world.step(action))));
+            ahead.push_back((ways.len() as u32 - 1, depth + 1, next));
+        }
+        let broken = limits.until_violation && !report.violations.is_empty();
+        if broken || seen.len() as u64 >= limits.states {
+            report.states = seen.len() as u64;
+            return report;
+        }
+    }
+    report.states = seen.len() as u64;
+    report.exhausted = true;
+    report
+}
+
+/// The steps that led to state number `at`, and `last`.
+fn way_to<S: Copy>(mut at: u32, ways: &[(u32, Option<S>)], last: S) -> Vec<S> {
+    let mut path = vec![last];
+    while let (from, Some(step)) = ways[at as usize] {
+        path.push(step);
+        at = from;
+    }
+    path.reverse();
+    path
 }
 
 impl Report {

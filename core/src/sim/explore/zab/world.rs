@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Payloads: each proposal of a run has its own byte.
 static PAYLOADS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
+/// What ends a database on its way to a learner.
+const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
+
 pub type Txn = (Zxid, u8);
 
 /// What a disk holds.
@@ -439,7 +442,7 @@ impl World {
                 Effect::Apply { zxid, txn } => self.apply(at, txn_of(zxid, &txn), trouble),
                 Effect::Restore { zxid, image } => {
                     let node = self.node(at);
-                    node.tree = tree_of(&image);
+                    node.tree = tree_of(image.strip_suffix(SIGNATURE).unwrap_or(&image));
                     let files = Arc::make_mut(&mut node.written);
                     files.snapshot = Some((zxid, node.tree.clone()));
                     files.journal.clear();
@@ -451,7 +454,7 @@ impl World {
                 }
                 Effect::Dump { channel, .. } => {
                     let mut image = image_of(&self.nodes[at].tree).to_vec();
-                    image.extend_from_slice(b"\0\0\0\x0aBenWasHere");
+                    image.extend_from_slice(SIGNATURE);
                     let piece = QuorumPacket::new(PacketType::SnapPiece, Zxid::ZERO, Some(Bytes::from(image)));
                     self.send(at, index(channel), piece, trouble);
                 }
