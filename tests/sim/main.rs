@@ -1,6 +1,9 @@
 //! Many worlds: the swarm's first seeds end well, equal scenarios give equal runs, and old rules and lying disks are
 //! caught.
 
+mod model;
+mod stories;
+
 use glasshouse_core::id::NodeId;
 use glasshouse_core::rules::{HISTORICAL, Rules};
 use glasshouse_core::sim::run::{Outcome, Verdict, run};

@@ -2,7 +2,7 @@
 
 use glasshouse_core::check::INVARIANTS;
 use glasshouse_core::rules::Rules;
-use glasshouse_core::sim::explore::{Report, zab};
+use glasshouse_core::sim::explore::{Report, partition, zab};
 use serde_json::json;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use std::time::Instant;
 pub fn run(what: &str, rules: Rules, as_json: bool) -> Result<bool, String> {
     let worlds = match what {
         "zab" => zab_worlds(),
+        "partition" => partition_worlds(),
         _ => return Err(format!("expected zab or partition, not {what:?}")),
     };
     let mut clean = true;
@@ -36,6 +37,25 @@ fn zab_worlds() -> Vec<World> {
             (format!("zab, 3 keepers, 2 txns, {faults}"), Box::new(move |rules| zab::zab(bounds, rules)))
         })
         .into()
+}
+
+fn partition_worlds() -> Vec<World> {
+    let one = partition::Bounds { records: 1, elections: 0, ..partition::Bounds::default() };
+    [
+        ("1 record, 2 elections", partition::Bounds { elections: 2, ..one }),
+        ("2 records, 1 election", partition::Bounds { records: 2, elections: 1, ..one }),
+        ("1 record, 1 election, 1 shrink", partition::Bounds { elections: 1, shrinks: 1, ..one }),
+        ("1 record, 1 crash, 1 shrink", partition::Bounds { crashes: 1, shrinks: 1, ..one }),
+        ("1 record, 1 power loss", partition::Bounds { power_losses: 1, ..one }),
+        (
+            "2 records, 2 elections, the nearest",
+            partition::Bounds { records: 2, elections: 2, states: 1_000_000, ..one },
+        ),
+    ]
+    .map(|(words, bounds)| -> World {
+        (format!("partition, 3 replicas, {words}"), Box::new(move |rules| partition::partition(bounds, rules)))
+    })
+    .into()
 }
 
 fn print(name: &str, report: &Report, seconds: f64, as_json: bool) {
