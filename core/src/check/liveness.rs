@@ -158,6 +158,9 @@ pub fn partition(
             format!("nobody leads {name}: the ensemble has leader {:?}, epoch {}", state.leader, state.leader_epoch)
         });
     };
+    if let Some(stray) = state.isr.iter().find(|id| !told.assigned.contains(id)) {
+        find.fire("ISR-1", || format!("broker {stray} is in the ISR of {name}, assigned are {:?}", told.assigned));
+    }
     let out: Vec<_> = told.assigned.iter().filter(|id| live.contains(id) && !state.isr.contains(id)).collect();
     if !out.is_empty() {
         find.fire("LIVE-4", || {

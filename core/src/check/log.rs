@@ -87,10 +87,12 @@ struct Replica {
     agreed: usize,
     /// What lies above that.
     tail: VecDeque<Batch>,
-    /// It leads in this epoch, or did before it crashed.
+    /// The leader epoch it last heard of.
+    epoch: i32,
+    /// It leads in this epoch.
     leads: Option<i32>,
-    /// Its disk lost committed batches, as it may: from this offset on, and how.
-    damaged: Option<(i64, &'static str)>,
+    /// What its disk lost, as it may, and it has not fetched again.
+    damaged: Option<Damage>,
     /// What was cut since its broker started, and from where on; the oldest first. A power loss may undo a cut.
     cuts: VecDeque<(i64, Vec<Batch>)>,
 }
@@ -108,6 +110,24 @@ pub struct Recovered {
     pub last_epoch: Option<i32>,
 }
 
+/// A replica lost its log from one offset to another. Its leader may have counted on it, committed or not.
+#[derive(Clone, Copy, Debug)]
+struct Damage {
+    from: i64,
+    upto: i64,
+    how: &'static str,
+}
+
+/// How a broker came to start again, as far as its logs are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Restart {
+    pub faults: Faults,
+    /// It counted only what was fsynced.
+    pub flush: bool,
+    /// It is in the ISR.
+    pub in_sync: bool,
+}
+
 /// A partition's ghost.
 #[derive(Clone, Debug, Default)]
 pub struct Ghost {
@@ -120,6 +140,11 @@ pub struct Ghost {
     replicas: BTreeMap<BrokerId, Replica>,
     /// Committed batches from here on were given up, and why that was allowed.
     given_up: Option<(i64, String)>,
+    /// A power loss took page caches that counted, from this offset on (`flush = kafka`). A leader may write such offsets
+    /// again in the same epoch, which nobody can tell from the first time: nothing is owed there any more.
+    torn: Option<i64>,
+    /// The leader epoch with which the history went on after that: who has not heard of it may believe anything.
+    resumed: i32,
     /// An unclean election, by its epoch, whose leader has not begun to lead yet.
     unclean: Option<i32>,
     /// The epoch of the last unclean election: older leaders that live on promise nothing.
@@ -150,7 +175,8 @@ impl Ghost {
 
     /// Whether what was committed at `offset` may be gone or different, and why.
     pub fn may_be_gone(&self, offset: i64) -> Option<&str> {
-        self.given_up.as_ref().filter(|(from, _)| *from <= offset).map(|(_, why)| why.as_str())
+        let torn = self.is_torn(offset).then_some("a power loss took page caches that counted");
+        torn.or(self.given_up.as_ref().filter(|(from, _)| *from <= offset).map(|(_, why)| why.as_str()))
     }
 
     /// Below this nothing is remembered.
@@ -163,6 +189,15 @@ impl Ghost {
         let is_it = |batch: &Batch| batch.base == base && batch.first == Some(first);
         self.committed_at(base).is_some_and(is_it)
             || self.replicas.values().any(|replica| replica.tail.iter().any(is_it))
+    }
+
+    fn is_torn(&self, offset: i64) -> bool {
+        self.torn.is_some_and(|from| from <= offset)
+    }
+
+    /// Whether this replica knows the leader from whose log the history went on.
+    fn has_heard(&self, replica: &Replica) -> bool {
+        replica.epoch >= self.resumed
     }
 
     /// When the committed history last grew.
@@ -317,7 +352,7 @@ impl Logs {
         for stamped in batches {
             let batch = Batch::of(stamped);
             let (end, epoch) = (replica.end(&ghost.committed), replica.last_epoch(&ghost.committed));
-            if batch.base < end || batch.epoch < epoch {
+            if (batch.base < end || batch.epoch < epoch) && !ghost.is_torn(batch.base) {
                 find.fire("LOG-5", || {
                     format!(
                         "broker {id} appends offset {} of epoch {} to {partition}, which ends at {end} in epoch {epoch}",
@@ -346,14 +381,23 @@ impl Logs {
                 match ghost.rewritten {
                     Some((from, upto, how)) if from <= batch.base && batch.epoch <= upto => {
                         find.allow("LOG-2", || format!("{}: {how} took it from its leader", told()));
-                        give_up(ghost, batch.base, format!("{how} took it from a leader that goes on in its epoch"));
+                        give_up(
+                            ghost,
+                            batch.base,
+                            batch.epoch,
+                            format!("{how} took it from a leader that goes on in its epoch"),
+                        );
                     }
+                    _ if ghost.is_torn(batch.base) => find.allow("LOG-2", told),
                     _ => find.fire("LOG-2", told),
                 }
             }
             replica.tail.push_back(batch);
         }
         replica.advance(&ghost.committed);
+        let end = replica.end(&ghost.committed);
+        let whole = replica.agreed == ghost.committed.len();
+        replica.damaged = replica.damaged.filter(|damage| !whole || end < damage.upto);
         ghost.replicas.insert(id, replica);
     }
 
@@ -407,11 +451,12 @@ impl Logs {
         if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0 || pair[0].1 >= pair[1].1) {
             find.fire("LOG-5", || format!("broker {id}: the epochs of {partition} do not rise: {entries:?}"));
         }
-        let Some(replica) = self.ghosts.get(partition).and_then(|ghost| ghost.replicas.get(&id)) else { return };
-        if let Some(last) = replica.tail.back() {
+        let Some(ghost) = self.ghosts.get(partition) else { return };
+        if let Some(last) = ghost.replicas.get(&id).and_then(|replica| replica.tail.back()) {
+            let is_torn = ghost.is_torn(last.base);
             let at = entries.partition_point(|(_, start)| start.0 <= last.base);
             let epoch = at.checked_sub(1).map(|at| entries[at].0.0);
-            if epoch != Some(last.epoch) {
+            if epoch != Some(last.epoch) && !is_torn {
                 find.fire("LOG-5", || {
                     format!(
                         "broker {id}: offset {} of {partition} is of epoch {}, its epoch cache says {epoch:?}",
@@ -441,11 +486,18 @@ impl Logs {
         }
         let is_newest = ghost.leader() == Some((epoch.0, id));
         let Some(replica) = ghost.replicas.get_mut(&id) else { return };
-        replica.leads = Some(epoch.0);
+        (replica.leads, replica.epoch) = (Some(epoch.0), epoch.0);
         replica.advance(&ghost.committed);
         if is_newest {
             require_complete(ghost, id, partition, find);
             ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
+        }
+    }
+
+    pub fn on_follower(&mut self, id: BrokerId, partition: &TopicPartition, epoch: LeaderEpoch) {
+        let replica = self.ghosts.get_mut(partition).and_then(|ghost| ghost.replicas.get_mut(&id));
+        if let Some(replica) = replica {
+            (replica.leads, replica.epoch) = (None, epoch.0);
         }
     }
 
@@ -460,7 +512,7 @@ impl Logs {
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
         replica.advance(&ghost.committed);
         let end = replica.end(&ghost.committed);
-        if to > end || (to > ghost.high_watermark && ghost.given_up.is_none()) {
+        if to > end || (to > ghost.high_watermark && ghost.has_heard(&replica) && !ghost.is_torn(to - 1)) {
             let hw = ghost.high_watermark;
             find.fire("LOG-7", || {
                 format!("broker {id} follows {partition} with high watermark {to}, its end is {end}, the leader's {hw}")
@@ -490,12 +542,12 @@ impl Logs {
         }
         replica.high_watermark = to;
         let leads_newest = ghost.leader().is_some_and(|(_, leader)| leader == id);
-        if !leads_newest && replica.leads.is_some_and(|epoch| epoch < ghost.last_unclean) && ghost.given_up.is_none() {
+        if !leads_newest && replica.leads.is_some_and(|epoch| epoch < ghost.last_unclean) && ghost.has_heard(&replica) {
             let why = format!("broker {id} was replaced by an unclean election and did not know it yet");
             find.allow("LOG-3", || format!("{partition} is committed up to {to} for nobody: {why}"));
-            give_up(ghost, ghost.high_watermark, why);
+            give_up(ghost, ghost.high_watermark, ghost.last_unclean, why);
         }
-        if leads_newest || ghost.given_up.is_none() {
+        if leads_newest || ghost.has_heard(&replica) {
             if to > ghost.high_watermark {
                 ghost.grew = find.at();
                 commit(ghost, &mut replica, to);
@@ -517,7 +569,8 @@ impl Logs {
     /// An acknowledgement by the whole ISR leaves a leader.
     pub fn on_acknowledged(&mut self, id: BrokerId, partition: &TopicPartition, last: i64, find: &mut Findings) {
         let Some(ghost) = self.ghosts.get(partition) else { return };
-        if last >= ghost.high_watermark && ghost.given_up.is_none() {
+        let has_heard = ghost.replicas.get(&id).is_some_and(|replica| ghost.has_heard(replica));
+        if last >= ghost.high_watermark && has_heard && !ghost.is_torn(last) {
             let hw = ghost.high_watermark;
             find.fire("LOG-9", || {
                 format!("broker {id} acknowledges offset {last} of {partition} for the whole ISR; committed is only up to {hw}")
@@ -525,15 +578,13 @@ impl Logs {
         }
     }
 
-    /// A broker started and found this log. `owed`: nothing committed may be missing, since it is in the ISR and its
-    /// page cache or its fsyncs were to keep it.
+    /// A broker started and found this log.
     pub fn on_boot(
         &mut self,
         id: BrokerId,
         partition: &TopicPartition,
         found: Recovered,
-        faults: Faults,
-        owed: bool,
+        restart: Restart,
         find: &mut Findings,
     ) {
         let Recovered { start, end, high_watermark, .. } = found;
@@ -545,93 +596,86 @@ impl Logs {
             ghost.replicas.insert(id, replica);
         }
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
-        if faults.has_lost_cache()
+        if restart.faults.has_lost_cache()
             && let Some(before) = replica.without_cuts(&ghost.committed, found)
         {
+            if !restart.flush
+                && let Some((from, _)) = replica.cuts.iter().min_by_key(|(from, _)| *from)
+            {
+                ghost.torn = Some(ghost.torn.map_or(*from, |torn| torn.min(*from)));
+            }
             replica = before;
         }
         replica.cuts.clear();
         let before = replica.end(&ghost.committed);
-        if end < before {
-            note_rewrite(ghost, id, end, faults);
-        }
         replica.leads = None;
         replica.high_watermark = high_watermark;
         replica.start = replica.start.max(start.min(before));
         if end < before {
-            let lost = replica.cut(&ghost.committed, end);
-            lose(ghost, &mut replica, id, partition, lost, (before, end), faults, owed, find);
+            note_rewrite(ghost, id, end, restart.faults);
+            lose(ghost, &mut replica, id, partition, end, restart, find);
         }
         replica.start = replica.start.max(start);
         replica.advance(&ghost.committed);
         ghost.replicas.insert(id, replica);
     }
 
-    /// A broker started; these are the partitions it found. The others are gone from its disk.
+    /// A broker started without what it held of all partitions but those that are found.
     pub fn on_boot_without(
         &mut self,
         id: BrokerId,
         found: impl Fn(&TopicPartition) -> bool,
-        faults: Faults,
-        owed: impl Fn(&TopicPartition) -> bool,
+        restart: impl Fn(&TopicPartition) -> Restart,
         find: &mut Findings,
     ) {
-        for (partition, ghost) in &mut self.ghosts {
-            if found(partition) {
-                continue;
-            }
+        for (partition, ghost) in self.ghosts.iter_mut().filter(|(partition, _)| !found(partition)) {
             ghost.deleted.remove(&id);
             let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
-            let before = replica.end(&ghost.committed);
             let start = replica.start;
-            if before == start {
-                // It held nothing, perhaps since an earlier start that found nothing either.
-                ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
-                continue;
+            // A log that held nothing is not lost, perhaps since an earlier start that found nothing either.
+            if replica.end(&ghost.committed) > start {
+                let restart = restart(partition);
+                note_rewrite(ghost, id, start, restart.faults);
+                lose(ghost, &mut replica, id, partition, start, restart, find);
             }
-            note_rewrite(ghost, id, start, faults);
-            let lost = replica.cut(&ghost.committed, start);
-            lose(ghost, &mut replica, id, partition, lost, (before, start), faults, owed(partition), find);
             ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
         }
     }
 }
 
-/// A restart cost a replica its log from `ends.1` to `ends.0`.
-#[expect(clippy::too_many_arguments, reason = "what was lost, each used once")]
+/// A restart cost a replica its log from `end` on.
 fn lose(
-    ghost: &Ghost,
+    ghost: &mut Ghost,
     replica: &mut Replica,
     id: BrokerId,
     partition: &TopicPartition,
-    lost: Option<i64>,
-    ends: (i64, i64),
-    faults: Faults,
-    owed: bool,
+    end: i64,
+    restart: Restart,
     find: &mut Findings,
 ) {
-    let (before, end) = ends;
-    let kept_by_system = !faults.has_lost_cache() && !faults.lying;
-    if kept_by_system {
+    let Restart { faults, flush, in_sync } = restart;
+    let before = replica.end(&ghost.committed);
+    let lost = replica.cut(&ghost.committed, end);
+    if !faults.has_lost_cache() && !faults.lying {
         find.fire("LOG-8", || {
             format!(
-                "broker {id} restarted and {partition} ends at {end} instead of {before}, though only its process ended"
+                "broker {id} restarted and {partition} ends at {end}, not at {before}, though only its process ended"
             )
         });
-        return;
-    }
-    let Some(lost) = lost else { return };
-    if owed && !faults.has_bad_disk() {
+    } else if !flush || faults.has_bad_disk() {
+        let from = replica.damaged.map_or(end, |damage| damage.from.min(end));
+        replica.damaged = Some(Damage { from, upto: before, how: faults.how() });
+        if !flush {
+            ghost.torn = Some(ghost.torn.map_or(end, |torn| torn.min(end)));
+        }
+    } else if let Some(lost) = lost.filter(|_| in_sync) {
         let hw = ghost.high_watermark;
         find.fire("LOG-8", || {
             format!(
                 "broker {id} is in the ISR of {partition} and lost offset {lost}, committed below {hw}: it had said that it is on disk"
             )
         });
-        return;
     }
-    let how = faults.how();
-    replica.damaged = Some(replica.damaged.map_or((lost, how), |(from, how)| (from.min(lost), how)));
 }
 
 /// A leader that lost the end of its log may write those offsets again in the epochs it has led in.
@@ -651,12 +695,8 @@ fn excuse(ghost: &Ghost, replica: &Replica, offset: i64) -> Option<String> {
     if let Some(why) = ghost.may_be_gone(offset) {
         return Some(why.to_owned());
     }
-    if let Some((from, how)) = replica.damaged
-        && from <= offset
-    {
-        return Some(format!("{how} took it from this replica"));
-    }
-    None
+    let damage = replica.damaged.filter(|damage| damage.from <= offset)?;
+    Some(format!("{} took it from this replica", damage.how))
 }
 
 /// The committed history grows by what the leader has below its high watermark.
@@ -681,8 +721,8 @@ fn match_below(ghost: &Ghost, replica: &Replica, id: BrokerId, partition: &Topic
         (None, Some(missing)) => missing.last < below && missing.base >= replica.start,
         (None, None) => false,
     };
-    if differs && ghost.given_up.is_none() {
-        let at = ghost.committed.get(replica.agreed).map_or(below, |batch| batch.base);
+    let at = ghost.committed.get(replica.agreed).map_or(below, |batch| batch.base);
+    if differs && ghost.has_heard(replica) && !ghost.is_torn(at) {
         find.fire("LOG-1", || {
             format!("broker {id} differs from the committed log of {partition} at offset {at}, below its high watermark {below}")
         });
@@ -698,12 +738,12 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
         return;
     };
     let epoch = replica.leads.unwrap_or(-1);
-    let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|(from, _)| *from <= missing.base);
+    let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|damage| damage.from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
         format!("broker {id} was elected uncleanly in epoch {epoch}")
     } else if let Some(why) = ghost.may_be_gone(missing.base) {
         why.to_owned()
-    } else if let Some((_, how)) = damaged {
+    } else if let Some(Damage { how, .. }) = damaged {
         format!("{how} took them from a replica that still counted as in sync")
     } else {
         find.fire("LOG-3", || {
@@ -725,7 +765,7 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
     }
     committed.truncate(agreed);
     ghost.high_watermark = missing.base;
-    give_up(ghost, missing.base, why);
+    give_up(ghost, missing.base, epoch, why);
     // What the leader has below its own high watermark is the history from here on.
     if let Some(mut replica) = ghost.replicas.remove(&id) {
         let to = replica.high_watermark;
@@ -736,26 +776,26 @@ fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition,
     }
 }
 
-fn give_up(ghost: &mut Ghost, from: i64, why: String) {
+fn give_up(ghost: &mut Ghost, from: i64, epoch: i32, why: String) {
+    ghost.resumed = ghost.resumed.max(epoch);
     let from = ghost.given_up.as_ref().map_or(from, |(before, _)| from.min(*before));
     ghost.given_up = Some((from, why));
 }
 
 /// ISR-4: what is committed is on every member of the ISR that the ensemble knows.
 fn require_in_sync(ghost: &mut Ghost, partition: &TopicPartition, in_sync: &[BrokerId], find: &mut Findings) {
-    let Ghost { committed, replicas, given_up, .. } = ghost;
+    let Ghost { committed, replicas, resumed, torn, .. } = ghost;
     for id in in_sync {
         let lacks = match replicas.get_mut(id) {
             Some(replica) => {
                 replica.advance(committed);
                 let missing = committed.get(replica.agreed).filter(|batch| batch.base >= replica.start);
-                missing.filter(|_| replica.damaged.is_none()).map(|batch| batch.base)
+                let excused = replica.damaged.is_some() || replica.epoch < *resumed;
+                missing.filter(|_| !excused).map(|batch| batch.base)
             }
             None => committed.get(committed.floor()).map(|batch| batch.base),
         };
-        if let Some(lacks) = lacks
-            && given_up.is_none()
-        {
+        if let Some(lacks) = lacks.filter(|lacks| torn.is_none_or(|from| *lacks < from)) {
             find.fire("ISR-4", || {
                 format!(
                     "offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}"

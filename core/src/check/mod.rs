@@ -43,7 +43,7 @@ use crate::time::{Instant, Span};
 use crate::znode::LoggedTxn;
 use history::Histories;
 use isr::Cluster;
-use log::Logs;
+use log::{Logs, Restart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tree::Trees;
@@ -59,7 +59,8 @@ use zab::{Ensemble, View};
 ///   the partition's from there on, whatever was committed before. A leader that was replaced by one and does not know it
 ///   may even commit what nobody will ever read again (K20). Told as LOG-3, HIST-1 and HIST-2.
 /// - **Power loss with `flush = kafka`** (K12, K13). A replica counts what is in its page cache; one that loses it stays in
-///   the ISR and can be elected. A replica that *lost committed records* is marked, and only what lay there may go.
+///   the ISR and can be elected, or lead on in its epoch and write the same offsets again, which no follower can tell from
+///   the first time. From the lowest offset that was lost, nothing is owed.
 /// - **A replaced or rotten disk** (K14), of a replica that held the records: the same.
 /// - **min.insync.replicas = 1**: a record on one replica is committed. It is lost only by one of the above.
 ///
@@ -245,7 +246,8 @@ impl Checks {
     fn on_broker_boot(&mut self, broker: &Broker, faults: Faults) {
         let id = broker.id();
         let Checks { promise, cluster, logs, find, .. } = self;
-        let owed = |partition: &_| promise.flush && cluster.is_in_sync(partition, id);
+        let flush = promise.flush;
+        let restart = |partition: &_| Restart { faults, flush, in_sync: cluster.is_in_sync(partition, id) };
         for partition in broker.partitions() {
             let (log, name) = (&partition.log, partition.name());
             let (start, end, hw) = (log.start().0, log.end().0, log.high_watermark().0);
@@ -253,9 +255,9 @@ impl Checks {
             let last_epoch =
                 entries.partition_point(|(_, start)| start.0 < end).checked_sub(1).map(|at| entries[at].0.0);
             let found = log::Recovered { start, end, high_watermark: hw, last_epoch };
-            logs.on_boot(id, name, found, faults, owed(name), find);
+            logs.on_boot(id, name, found, restart(name), find);
         }
-        logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), faults, owed, find);
+        logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), restart, find);
     }
 
     /// Something befell a node.
@@ -382,6 +384,7 @@ impl Checks {
                     histories.on_committed_log(partition, ghost, find);
                 }
             }
+            BrokerNote::BecameFollower { partition, epoch, .. } => logs.on_follower(id, partition, *epoch),
             BrokerNote::Acknowledged { partition, last, all: true, .. } => {
                 logs.on_acknowledged(id, partition, last.0, find);
             }

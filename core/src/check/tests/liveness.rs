@@ -54,6 +54,7 @@ fn a_partition_is_led_in_sync_and_committed() {
     assert_eq!(partition(&[A, B], Some((5, 5)), true), None, "broker 3 is not there");
     assert_eq!(partition(&[A, B], Some((4, 5)), false), None, "a moment ago it moved");
     assert_eq!(partition(&[C], None, true), None, "nobody live is in the ISR");
+    assert_eq!(partition(&[A, B, BrokerId(4)], Some((5, 5)), true), Some("ISR-1"), "a stray");
     assert_eq!(partition(&[A, B], None, true), Some("LIVE-3"));
     assert_eq!(partition(&[A], Some((5, 5)), true), Some("LIVE-4"), "K17");
     assert_eq!(partition(&[A, B], Some((4, 5)), true), Some("LIVE-5"), "K23");

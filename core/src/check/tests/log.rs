@@ -1,8 +1,13 @@
 //! Logs: what may differ, what may be cut, what may be lost.
 
 use super::*;
-use crate::check::log::Recovered;
+use crate::check::log::{Recovered, Restart};
 use crate::check::{Faults, Findings};
+
+/// A restart of a broker that is not in the ISR and counted what was in its page cache.
+fn outside(faults: Faults) -> Restart {
+    Restart { faults, flush: false, in_sync: false }
+}
 
 fn e(epoch: i32) -> LeaderEpoch {
     LeaderEpoch(epoch)
@@ -51,6 +56,19 @@ fn an_unclean_election_may_lose_records() {
     logs.on_append(A, &orders(), &[batch(0, 2, 20)], &mut find);
     logs.on_leader_high_watermark(C, &orders(), 1, Some(&[C, A]), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
+#[test]
+fn after_an_unclean_election_everything_is_owed_again() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    logs.on_append(C, &orders(), &[batch(0, 2, 20)], &mut find);
+    logs.on_leader_high_watermark(C, &orders(), 1, Some(&[C]), &mut find);
+    logs.on_follower(A, &orders(), e(2));
+    assert_eq!(fired(&find), None);
+    logs.on_follower_high_watermark(A, &orders(), 1, &mut find);
+    assert_eq!(fired(&find), Some("LOG-1"), "it follows the new leader and kept the old records");
 }
 
 #[test]
@@ -124,11 +142,11 @@ fn found(end: i64, high_watermark: i64) -> Recovered {
     Recovered { start: 0, end, high_watermark, last_epoch: Some(1) }
 }
 
-/// Broker 2 restarts after these faults and finds its log up to `end`.
-fn restarted(faults: Faults, owed: bool, end: i64) -> (Logs, Findings) {
+/// Broker 2, in the ISR, restarts after these faults and finds its log up to `end`.
+fn restarted(faults: Faults, flush: bool, end: i64) -> (Logs, Findings) {
     let (mut logs, mut find) = two_committed();
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
-    logs.on_boot(B, &orders(), found(end, 0), faults, owed, &mut find);
+    logs.on_boot(B, &orders(), found(end, 0), Restart { faults, flush, in_sync: true }, &mut find);
     (logs, find)
 }
 
@@ -136,13 +154,30 @@ fn restarted(faults: Faults, owed: bool, end: i64) -> (Logs, Findings) {
 fn a_restart_keeps_what_it_must() {
     let power = Faults { cache: true, ..Faults::default() };
     let lying = Faults { lying: true, cache: true, ..Faults::default() };
-    let outcome = |faults, owed, end| fired(&restarted(faults, owed, end).1);
+    let outcome = |faults, flush, end| fired(&restarted(faults, flush, end).1);
     assert_eq!(outcome(Faults::default(), false, 3), None);
     assert_eq!(outcome(Faults::default(), false, 2), Some("LOG-8"), "the page cache outlives a process");
     assert_eq!(outcome(power, true, 2), None, "offset 2 is not committed");
     assert_eq!(outcome(power, true, 1), Some("LOG-8"), "it had said that offset 1 is on disk");
     assert_eq!(outcome(lying, true, 1), Some("LOG-8"), "sabotage");
-    assert_eq!(outcome(power, false, 1), None, "flush = kafka, or it is not in the ISR");
+    assert_eq!(outcome(power, false, 1), None, "flush = kafka");
+}
+
+/// Epochs do not tell the first offset 1 of epoch 1 from the second.
+#[test]
+fn what_page_caches_held_and_lost_is_owed_to_nobody() {
+    let check = |flush, end| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_append(C, &orders(), &[batch(0, 1, 10), batch(1, 1, 11), batch(2, 1, 12)], &mut find);
+        let restart = Restart { faults: Faults { cache: true, ..Faults::default() }, flush, in_sync: false };
+        logs.on_boot(C, &orders(), found(end, 0), restart, &mut find);
+        logs.on_append(C, &orders(), &[batch(2, 1, 22)], &mut find);
+        logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+        logs.on_leader_high_watermark(A, &orders(), 2, Some(&[A, B]), &mut find);
+        fired(&find)
+    };
+    assert_eq!(check(false, 2), None);
+    assert_eq!(check(true, 2), Some("LOG-2"), "what was fsynced is told apart");
 }
 
 #[test]
@@ -156,16 +191,27 @@ fn what_a_power_loss_took_may_be_lost_by_all() {
     assert_eq!(fired(&find), None);
 }
 
+/// A disk that was replaced is no power loss: what the others hold is still owed.
+#[test]
+fn what_was_fetched_again_is_owed_again() {
+    let replaced = Faults { replaced: true, ..Faults::default() };
+    let (mut logs, mut find) = restarted(replaced, true, 1);
+    logs.on_append(B, &orders(), &[batch(1, 1, 11), batch(2, 1, 12)], &mut find);
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"));
+}
+
 #[test]
 fn what_a_replaced_disk_took_may_be_lost_by_all() {
     let (mut logs, mut find) = two_committed();
     let replaced = Faults { replaced: true, ..Faults::default() };
-    logs.on_boot_without(B, |_| false, replaced, |_| true, &mut find);
+    let restart = |faults| move |_: &TopicPartition| Restart { faults, flush: true, in_sync: true };
+    logs.on_boot_without(B, |_| false, restart(replaced), &mut find);
     logs.on_create(B, &orders(), TopicId([1; 16]));
     logs.on_leader(B, &orders(), e(2), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
     let (mut logs, mut find) = two_committed();
-    logs.on_boot_without(B, |_| false, Faults::default(), |_| true, &mut find);
+    logs.on_boot_without(B, |_| false, restart(Faults::default()), &mut find);
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
 }
 
@@ -232,11 +278,11 @@ fn an_epoch_that_goes_on_after_a_power_loss_writes_its_offsets_again() {
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
     let (mut crashed, mut seen) = (logs.clone(), find.clone());
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(A, &orders(), found(2, 2), power, false, &mut find);
+    logs.on_boot(A, &orders(), found(2, 2), Restart { flush: true, ..outside(power) }, &mut find);
     logs.on_leader(A, &orders(), e(1), &mut find);
     logs.on_append(A, &orders(), &[batch(2, 1, 22)], &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-2"]));
-    crashed.on_boot(A, &orders(), found(3, 2), Faults::default(), false, &mut seen);
+    crashed.on_boot(A, &orders(), found(3, 2), outside(Faults::default()), &mut seen);
     crashed.on_truncate(A, &orders(), 2, &mut seen);
     crashed.on_append(A, &orders(), &[batch(2, 1, 22)], &mut seen);
     assert_eq!(fired(&seen), Some("LOG-2"), "nothing took the first one");
@@ -251,7 +297,8 @@ fn a_deleted_log_that_a_power_loss_brings_back() {
     let (mut logs, mut find) = two_committed();
     logs.on_delete(B, &orders());
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(B, &orders(), found(1, 0), power, false, &mut find);
+    logs.on_boot(B, &orders(), found(1, 0), outside(power), &mut find);
+    logs.on_follower(B, &orders(), e(1));
     logs.on_append(B, &orders(), &[batch(1, 1, 11)], &mut find);
     logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
@@ -263,8 +310,8 @@ fn a_deleted_log_that_a_power_loss_brings_back() {
 fn a_log_that_is_not_found_twice_was_lost_once() {
     let (mut logs, mut find) = two_committed();
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot_without(B, |_| false, power, |_| false, &mut find);
-    logs.on_boot_without(B, |_| false, Faults::default(), |_| false, &mut find);
+    logs.on_boot_without(B, |_| false, |_| outside(power), &mut find);
+    logs.on_boot_without(B, |_| false, |_| outside(Faults::default()), &mut find);
     assert_eq!(fired(&find), None);
 }
 
@@ -289,7 +336,7 @@ fn a_power_loss_may_undo_a_cut() {
     logs.on_truncate(B, &orders(), 2, &mut find);
     logs.on_append(B, &orders(), &[batch(2, 2, 22)], &mut find);
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(B, &orders(), found(4, 0), power, true, &mut find);
+    logs.on_boot(B, &orders(), found(4, 0), Restart { faults: power, flush: true, in_sync: true }, &mut find);
     logs.on_leader(B, &orders(), e(3), &mut find);
     logs.on_append(A, &orders(), &[batch(2, 1, 12), batch(3, 1, 13)], &mut find);
     logs.on_leader_high_watermark(B, &orders(), 4, Some(&[A, B]), &mut find);
@@ -301,7 +348,7 @@ fn a_leader_that_may_lose_records_serves_what_it_knows_to_be_committed() {
     let (mut logs, mut find) = two_committed();
     logs.on_append(C, &orders(), &[batch(0, 0, 30), batch(1, 0, 31)], &mut find);
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot(C, &orders(), Recovered { last_epoch: Some(0), ..found(2, 2) }, power, false, &mut find);
+    logs.on_boot(C, &orders(), Recovered { last_epoch: Some(0), ..found(2, 2) }, outside(power), &mut find);
     logs.on_unclean(&orders(), e(2));
     logs.on_leader(C, &orders(), e(2), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
