@@ -40,7 +40,11 @@ fn open(fragment: &str) -> (app::Shared, Option<yew::AttrValue>) {
     for part in fragment.split('&').filter(|part| !part.is_empty()) {
         match part.strip_prefix("seed=").map(str::parse) {
             Some(Ok(wanted)) => seed = wanted,
-            _ => notice = Some(format!("The address says #{part}; expected was #seed= and a number. This is seed {seed}.").into()),
+            _ => {
+                notice = Some(
+                    format!("The address says #{part}; expected was #seed= and a number. This is seed {seed}.").into(),
+                )
+            }
         }
     }
     (app::Shared(Rc::new(RefCell::new(lab::Lab::new(world::first_page(seed))))), notice)
