@@ -44,7 +44,7 @@ impl Files {
 
     fn store(&mut self, op: StoreOp) {
         match op {
-            StoreOp::Append { batches } => self.log.extend(batches.iter().map(|batch| record_of(batch))),
+            StoreOp::Append { batches } => self.log.extend(batches.iter().map(record_of)),
             StoreOp::TruncateLog { to } => self.log.truncate(to.0 as usize),
             StoreOp::RestartLog { .. } => self.log.clear(),
             StoreOp::LeaderEpochs { entries, .. } => self.epochs = EpochCache::from_entries(entries),
