@@ -1,5 +1,5 @@
 # Each target sets up what it lacks, saying so, and then does one thing. It needs git, make, curl, a C compiler and
-# rustup's cargo; everything else is put where cargo puts its tools, into .tools/, or, where we may, through apt.
+# rustup's cargo; everything else is put into a folder of its own under ~/.cache or, where we may, through apt.
 #
 #   make play      build the page and serve it (PORT=8080)
 #   make build     build the page into dist/ and print what it weighs
@@ -17,10 +17,12 @@ WASM_BINDGEN := 0.2.130
 TRUNK := 0.21.14
 WASM_PACK := 0.15.1
 BINARYEN := 132
-TOOLS := $(CURDIR)/.tools
+# One folder for every clone of this user, so that a second clone installs nothing.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glasshouse/tools
 # Ours first: the versions matter.
 export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
-export NO_COLOR ?= 1
+# Trunk reads NO_COLOR as a flag of its own and takes nothing but true and false.
+export NO_COLOR ?= true
 
 help:
 	@sed -n '4,9s/^# *//p' Makefile
@@ -41,14 +43,14 @@ setup-page: setup-wasm
 	  echo "setup: trunk $(TRUNK), about 8 minutes on two cores"; \
 	  cargo install -q trunk --version $(TRUNK) --locked --no-default-features --features rustls --root $(TOOLS); }
 	@wasm-opt --version 2>/dev/null | grep -qF 'version $(BINARYEN)' || { \
-	  echo "setup: wasm-opt $(BINARYEN), from npm's binaryen"; $(MAKE) --no-print-directory .tools/bin/wasm-opt; }
+	  echo "setup: wasm-opt $(BINARYEN), from npm's binaryen"; $(MAKE) --no-print-directory $(TOOLS)/bin/wasm-opt; }
 
 # Without npm, its package is an archive like any other; running it takes node either way.
-.tools/bin/wasm-opt:
-	@mkdir -p .tools/bin
-	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix .tools binaryen@$(BINARYEN).0.0; \
+$(TOOLS)/bin/wasm-opt:
+	@mkdir -p $(TOOLS)/bin
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix $(TOOLS) binaryen@$(BINARYEN).0.0; \
 	 else echo "setup: there is no npm; wasm-opt makes the page smaller, but it is not needed. On Debian: apt-get install nodejs npm"; fi
-	@if test -x .tools/node_modules/.bin/wasm-opt; then ln -sf ../node_modules/.bin/wasm-opt $@; fi
+	@if test -x $(TOOLS)/node_modules/.bin/wasm-opt; then ln -sf ../node_modules/.bin/wasm-opt $@; fi
 
 # Browser tests want wasm-pack, Chromium and its driver.
 setup-browser: setup-wasm
@@ -94,4 +96,4 @@ include make/test.mk
 
 clean:
 	cargo clean
-	rm -rf dist .tools
+	rm -rf dist
