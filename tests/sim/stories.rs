@@ -51,18 +51,20 @@ fn a_full_disk_stops_the_node_with_a_sentence_until_there_is_space() {
     assert_eq!(run(&scenario, Keep::Nothing).0.broken(), None);
 }
 
-/// A bit flips somewhere in a keeper's files. Either it can start from what is left, or it says why it cannot: over some
-/// seeds both happen, and nothing acknowledged is missing from the ensemble.
+/// A bit flips somewhere in a keeper's files, while its journal is short: the flip is in the last transaction now and then,
+/// which a torn write could have left, and mostly before it, where only rot explains it. Either the keeper can start from
+/// what is left, or it says why it cannot: both happen, and nothing acknowledged is missing from the ensemble.
 #[test]
-#[ignore = "fails since 24 November, cause not yet found"]
 fn bit_rot_in_a_keepers_files_is_cut_or_refused_and_never_believed() {
     let two = NodeId::keeper(2);
     let mut refusals = Vec::new();
-    for seed in 0..20 {
+    let seeds = 0..20;
+    for seed in seeds.clone() {
         let mut scenario = keepers(seed);
-        scenario.act(at(5_000), Action::Kill(two));
-        scenario.act(at(5_100), Action::BitRot(two));
-        scenario.act(at(5_200), Action::Restart(two));
+        scenario.clients = vec![ClientSpec::Keeper { per_second: 1 }];
+        scenario.act(at(4_000), Action::Kill(two));
+        scenario.act(at(4_100), Action::BitRot(two));
+        scenario.act(at(4_200), Action::Restart(two));
         scenario.act(at(8_000), Action::Wipe(two));
         scenario.act(at(8_000), Action::Restart(two));
         let mut world = World::new(&scenario);
@@ -72,21 +74,22 @@ fn bit_rot_in_a_keepers_files_is_cut_or_refused_and_never_believed() {
         assert_eq!(world.checks.fired(), None, "seed {seed}");
         assert!(world.is_whole(), "seed {seed}: {:?}", why(&world, two));
     }
-    assert!(!refusals.is_empty() && refusals.len() < 20, "{refusals:?}");
+    assert!(!refusals.is_empty() && refusals.len() < seeds.count(), "{refusals:?}");
     assert!(refusals.iter().all(|said| said.len() > 20), "a refusal is a sentence: {refusals:?}");
 }
 
 /// Power goes while a journal is being written, again and again: what was acknowledged is there.
 #[test]
-#[ignore = "fails since 24 November, cause not yet found"]
 fn torn_journals_lose_nothing_that_was_acknowledged() {
     let mut lost = 0;
     for seed in 0..10 {
         let mut scenario = keepers(seed);
         scenario.settings.sync_latency = Span::millis(15);
         for round in 0..4 {
-            scenario.act(at(3_000 + round * 2_000), Action::PowerOffAll);
-            scenario.act(at(3_300 + round * 2_000), Action::RestartAll);
+            // The client writes every 20 ms on the dot: only between its ticks is something on its way to the disks.
+            let off = 3_000 + round * 2_000 + seed * 2;
+            scenario.act(at(off), Action::PowerOffAll);
+            scenario.act(at(off + 300), Action::RestartAll);
         }
         let (outcome, world) = run(&scenario, Keep::Nothing);
         assert_eq!(outcome.broken(), None, "seed {seed}: {:?}", outcome.verdict);
@@ -97,7 +100,6 @@ fn torn_journals_lose_nothing_that_was_acknowledged() {
 }
 
 #[test]
-#[ignore = "fails since 24 November, cause not yet found"]
 fn what_was_done_by_hand_is_a_scenario_that_runs_the_same_way() {
     let mut world = World::new(&keepers(3));
     world.run_until(at(4_000));

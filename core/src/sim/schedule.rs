@@ -7,13 +7,14 @@ use crate::time::Instant;
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// At equal times: first what a person does, then what arrives, then the disk, then timers.
+/// At equal times: first what arrives, then the disk, then timers, and last what a person does: a world that is stopped
+/// at a moment has lived through it, so an action by hand comes after all of it, and must when it is told again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    Action,
     Network,
     Disk,
     Timer,
+    Action,
 }
 
 /// Something due, with its place in the total order.
