@@ -1,0 +1,45 @@
+//! A node's checked settings: what files, flags and the environment say, once it makes sense.
+
+use crate::disk::Hold;
+use crate::net::mesh::Tls;
+use glasshouse_core::broker::config::BrokerConfig;
+use glasshouse_core::id::NodeId;
+use glasshouse_core::node::Address;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything one node is started with. A process with both roles has two of them.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    pub me: NodeId,
+    pub cluster: String,
+    /// What the cluster's nodes prove to each other that they know.
+    pub secret: Vec<u8>,
+    /// The node's own folder.
+    pub data: PathBuf,
+    /// Where its clients connect.
+    pub clients: SocketAddr,
+    /// Where its peers connect.
+    pub mesh: SocketAddr,
+    /// The others of its kind, and where each listens for its peers.
+    pub peers: BTreeMap<NodeId, Address>,
+    pub tls: Option<Tls>,
+    /// Metrics, health and, if allowed, stones.
+    pub http: Option<SocketAddr>,
+    pub role: Role,
+    /// Stones may be thrown at it.
+    pub stones: bool,
+    /// Where each node of the cluster is reached by clients: so that a cut reaches dials too.
+    pub names: BTreeMap<NodeId, Address>,
+    pub record: Option<PathBuf>,
+    pub hold: Hold,
+    pub connections: usize,
+}
+
+/// What it is, with the core's own settings of it.
+#[derive(Clone, Debug)]
+pub enum Role {
+    Keeper(Box<glasshouse_core::keeper::Config>),
+    Broker(Box<BrokerConfig>),
+}

@@ -1,0 +1,171 @@
+//! The loop that runs one node: takes what came in, steps the machine, performs what it wants. Nothing else.
+
+use crate::clock::Clock;
+use crate::disk::FileDisk;
+use crate::inbox::{Inbox, Incoming};
+use crate::net::dial::Dials;
+use crate::net::mesh::Mesh;
+use crate::net::outbox::Outbox;
+use crate::observe::Observer;
+use crate::observe::recorder::Recorder;
+use crate::stones::Stones;
+use glasshouse_core::id::ConnId;
+use glasshouse_core::machine::{Effects, Machine};
+use glasshouse_core::node::{Effect, Input};
+use glasshouse_core::nodes::Node;
+use glasshouse_core::store::Store;
+use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+/// Effects after which a batch is performed, however much still waits.
+const BATCH: usize = 512;
+
+/// How a node's run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// `Input::Shutdown` was obeyed.
+    InOrder,
+    /// It cannot go on: the sentence says why.
+    Halted(String),
+    /// Somebody threw a stone at it.
+    Killed,
+}
+
+/// One node with everything it is connected to.
+pub struct Host {
+    pub(crate) node: Node,
+    pub(crate) store: Store<FileDisk>,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: mpsc::Receiver<Incoming>,
+    /// What the node caused itself: loads that are answered.
+    pub(crate) own: VecDeque<Input>,
+    pub(crate) conns: BTreeMap<ConnId, Outbox>,
+    pub(crate) dials: Dials,
+    pub(crate) mesh: Mesh,
+    pub(crate) observer: Observer,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) stones: Stones,
+    pub(crate) fx: Effects<Effect>,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// What a host is made of.
+pub struct Parts {
+    pub node: Node,
+    pub store: Store<FileDisk>,
+    pub clock: Clock,
+    pub inbox: mpsc::Receiver<Incoming>,
+    pub sender: Inbox,
+    pub mesh: Mesh,
+    pub observer: Observer,
+    pub recorder: Option<Recorder>,
+    pub stones: Stones,
+    /// What the machine wanted when it was made.
+    pub fx: Effects<Effect>,
+}
+
+impl Host {
+    pub fn new(parts: Parts) -> Host {
+        let Parts { node, store, clock, inbox, sender, mesh, observer, recorder, stones, fx } = parts;
+        Host {
+            dials: Dials::new(sender, stones.clone()),
+            own: VecDeque::new(),
+            conns: BTreeMap::new(),
+            ended: None,
+            node,
+            store,
+            clock,
+            inbox,
+            mesh,
+            observer,
+            recorder,
+            stones,
+            fx,
+        }
+    }
+
+    /// Runs the node until it stops, one way or another.
+    pub async fn run(mut self) -> Ended {
+        self.perform();
+        loop {
+            if let Some(ended) = self.ended.take() {
+                self.observer.ended(&ended);
+                return ended;
+            }
+            self.stones.paused().await;
+            let first = self.next().await;
+            self.take(first);
+            while self.fx.effects.len() < BATCH
+                && self.ended.is_none()
+                && let Some(next) = self.next_now()
+            {
+                self.take(next);
+            }
+            self.perform();
+        }
+    }
+
+    /// What comes in next, a wake that is due among it.
+    async fn next(&mut self) -> Incoming {
+        if let Some(next) = self.next_now() {
+            return next;
+        }
+        let wake = self.node.wake_at().map(|wake| self.clock.moment(wake.at));
+        let due = async {
+            match wake {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            incoming = self.inbox.recv() => incoming.unwrap_or(Incoming::Kill),
+            () = due => Incoming::Input(Input::Wake),
+        }
+    }
+
+    /// What is there already. Its own answers come first, then what is overdue: a flood of requests starves no timer.
+    fn next_now(&mut self) -> Option<Incoming> {
+        if let Some(own) = self.own.pop_front() {
+            return Some(Incoming::Input(own));
+        }
+        if self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at) {
+            return Some(Incoming::Input(Input::Wake));
+        }
+        self.inbox.try_recv().ok()
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Input(input) => self.step(input),
+            Incoming::Connected { conn, outbox } => {
+                self.conns.insert(conn, outbox);
+            }
+            Incoming::SyncDone { lane, result: Ok(()) } => {
+                let (upto, _) = self.store.complete_sync(&lane);
+                self.step(Input::Synced { lane, upto });
+            }
+            Incoming::SyncDone { lane, result: Err(error) } => {
+                self.ended = Some(Ended::Halted(format!("fsync of {lane:?} failed: {error}")));
+            }
+            Incoming::Kill => self.ended = Some(Ended::Killed),
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        match &input {
+            Input::Closed { conn } => {
+                self.conns.remove(conn);
+            }
+            Input::Hung { dial } => self.dials.forget(*dial),
+            _ => {}
+        }
+        let now = self.clock.now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(now, &input);
+        }
+        self.node.step(now, input, &mut self.fx);
+        self.observer.told(&self.node, &mut self.fx.notes);
+    }
+}

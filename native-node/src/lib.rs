@@ -1,0 +1,22 @@
+//! The cluster as native processes. Around the core's machines it puts what they know nothing of: sockets, disks, clocks.
+//!
+//! ```text
+//!  net: clients over TCP, peers over WebSockets ──▶ inbox ──▶ host: step, perform ──▶ net
+//!                                      disk: sync thread ──▶   │
+//!                                                              └─▶ disk: files; observe: log, metrics
+//! ```
+//!
+//! One thread runs one node: its host, its connections and its timers, on a runtime of its own; a second one does
+//! nothing but `fdatasync`. No lock guards protocol state, because nobody shares any.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod disk;
+pub mod host;
+pub mod inbox;
+pub mod net;
+pub mod node;
+pub mod observe;
+mod perform;
+pub mod stones;
