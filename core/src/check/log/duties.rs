@@ -101,6 +101,10 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
     replica.advance(&ghost.committed);
     let agreed = replica.agreed;
     let Some(missing) = ghost.committed.get(agreed).filter(|batch| batch.base >= replica.start).copied() else {
+        // Another leader had lost them before, and this one still has them: they are history again.
+        if ghost.may_be_gone(ghost.high_watermark).is_some() {
+            take_history_of(ghost, id);
+        }
         return;
     };
     let epoch = replica.leads.unwrap_or(-1);
@@ -132,7 +136,11 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
     committed.truncate(agreed);
     ghost.high_watermark = missing.base;
     give_up(ghost, missing.base, epoch, why);
-    // What the leader has below its own high watermark is the history from here on.
+    take_history_of(ghost, id);
+}
+
+/// What the leader has below its own high watermark is the history from here on.
+fn take_history_of(ghost: &mut Ghost, id: BrokerId) {
     if let Some(mut replica) = ghost.replicas.remove(&id) {
         let to = replica.high_watermark;
         if to > ghost.high_watermark {
