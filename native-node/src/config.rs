@@ -1,5 +1,10 @@
 //! A node's checked settings: what files, flags and the environment say, once it makes sense.
 
+pub mod args;
+pub mod check;
+pub mod explain;
+pub mod settings;
+
 use crate::disk::Hold;
 use crate::net::mesh::Tls;
 use glasshouse_core::broker::config::BrokerConfig;
@@ -8,6 +13,18 @@ use glasshouse_core::node::Address;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// Settings that make no sense, in one sentence; nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Everything one node is started with. A process with both roles has two of them.
 #[derive(Clone, Debug)]

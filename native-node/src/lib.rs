@@ -10,13 +10,17 @@
 //! nothing but `fdatasync`. No lock guards protocol state, because nobody shares any.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod host;
 pub mod inbox;
+mod logging;
 pub mod net;
 pub mod node;
 pub mod observe;
 mod perform;
+mod shutdown;
 pub mod stones;
+pub mod up;

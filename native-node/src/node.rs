@@ -7,7 +7,8 @@ use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
 use crate::net::mesh::{Mesh, MeshConfig};
 use crate::net::{self, Limits};
-use crate::observe::Observer;
+use crate::observe::routes::Routes;
+use crate::observe::{Observer, http};
 use crate::stones::Stones;
 use glasshouse_core::broker::Broker;
 use glasshouse_core::keeper::{self as zk, Keeper};
@@ -17,10 +18,13 @@ use glasshouse_core::nodes::Node;
 use glasshouse_core::rng::Rng;
 use glasshouse_core::store::Store;
 use glasshouse_core::time::Now;
+use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// Sockets that are bound before the node starts, so that a port that is taken stops it before anything else happens.
 #[derive(Debug)]
@@ -31,47 +35,73 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds what the configuration names; port 0 picks free ones.
+    /// Binds what the configuration names.
     ///
     /// # Errors
-    /// One sentence that names the port.
+    /// One sentence that names the port and the setting.
     pub fn bind(config: &NodeConfig) -> Result<Sockets, String> {
-        let bind = |what: &str, at: SocketAddr| {
-            std::net::TcpListener::bind(at).map_err(|error| format!("{}: cannot listen for {what} at {at}: {error}", config.me))
+        let section = match config.role {
+            Role::Keeper(_) => "keeper",
+            Role::Broker(_) => "broker",
+        };
+        let bind = |what: &str, setting: &str, at: SocketAddr| {
+            bind(at).map_err(|error| {
+                format!("{} cannot listen for {what} at {at} ({section}.{setting}): {error}", config.me)
+            })
         };
         Ok(Sockets {
-            clients: bind("clients", config.clients)?,
-            mesh: bind("peers", config.mesh)?,
-            http: config.http.map(|at| bind("metrics", at)).transpose()?,
+            clients: bind("clients", "listen", config.clients)?,
+            mesh: bind("peers", "mesh", config.mesh)?,
+            http: config.http.map(|at| bind("metrics", "http", at)).transpose()?,
         })
     }
 }
 
+/// Listens, with room for many that connect at once.
+///
+/// # Errors
+/// Of the system.
+pub fn bind(at: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(at)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
+
 /// A node that runs on a thread of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Running {
     pub inbox: Inbox,
     pub stones: Stones,
-    thread: std::thread::JoinHandle<Ended>,
+    ended: watch::Receiver<Option<Ended>>,
 }
 
 impl Running {
-    /// Asks it to stop in order.
-    pub fn stop(&self) {
-        self.inbox.put_blocking(Incoming::Input(Input::Shutdown));
+    /// Asks it to stop in order; a pause that somebody threw is over then.
+    pub async fn stop(&self) {
+        self.stones.change(|lying| lying.paused = false);
+        self.inbox.put(Input::Shutdown).await;
+    }
+
+    /// Ends it at once, as a crash would.
+    pub async fn kill(&self) {
+        self.stones.change(|lying| lying.paused = false);
+        self.inbox.put_incoming(Incoming::Kill).await;
     }
 
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.ended.borrow().is_some()
     }
 
     /// Waits for its end.
-    pub fn join(self) -> Ended {
-        self.thread.join().unwrap_or_else(|panic| {
-            let why = panic.downcast_ref::<String>().cloned();
-            let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Ended::Halted(format!("a mistake of ours: {}", why.unwrap_or_else(|| "it panicked".to_owned())))
-        })
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().unwrap_or(Ended::Killed),
+            Err(_) => Ended::Halted("its thread is gone".to_owned()),
+        }
     }
 }
 
@@ -81,39 +111,54 @@ impl Running {
 /// One sentence: its folder is another's, or damaged, or its certificates cannot be used.
 pub fn start(config: NodeConfig, sockets: Sockets) -> Result<Running, String> {
     let (ready, started) = std::sync::mpsc::channel();
+    let (tell, ended) = watch::channel(None);
     let name = config.me.to_string();
-    let thread = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name(name.clone())
         .spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _ = ready.send(Err(format!("no runtime: {error}")));
-                    return Ended::Halted("it did not start".to_owned());
-                }
-            };
-            let ended = runtime.block_on(async move {
-                match assemble(config, sockets) {
-                    Ok((host, inbox, stones)) => {
-                        let _ = ready.send(Ok((inbox, stones)));
-                        host.run().await
-                    }
-                    Err(why) => {
-                        let _ = ready.send(Err(why));
-                        Ended::Halted("it did not start".to_owned())
-                    }
-                }
-            });
-            // Whatever still moves bytes gets a moment to write what waits, then it is cut off.
-            runtime.shutdown_timeout(Duration::from_millis(100));
-            ended
+            let run = AssertUnwindSafe(|| run(config, sockets, &ready));
+            let ended = catch_unwind(run).unwrap_or_else(|panic| Ended::Halted(mistake(&*panic)));
+            tell.send_replace(Some(ended));
         })
         .map_err(|error| format!("{name}: no thread: {error}"))?;
     match started.recv() {
-        Ok(Ok((inbox, stones))) => Ok(Running { inbox, stones, thread }),
+        Ok(Ok((inbox, stones))) => Ok(Running { inbox, stones, ended }),
         Ok(Err(why)) => Err(format!("{name}: {why}")),
         Err(_) => Err(format!("{name}: it ended before it had started")),
     }
+}
+
+type Ready = std::sync::mpsc::Sender<Result<(Inbox, Stones), String>>;
+
+/// The whole life of a node's thread.
+fn run(config: NodeConfig, sockets: Sockets, ready: &Ready) -> Ended {
+    let failed = |why: String| {
+        let _ = ready.send(Err(why));
+        Ended::Halted("it did not start".to_owned())
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(format!("no runtime: {error}")),
+    };
+    let ended = runtime.block_on(async move {
+        match assemble(config, sockets) {
+            Ok((host, inbox, stones)) => {
+                let _ = ready.send(Ok((inbox, stones)));
+                host.run().await
+            }
+            Err(why) => failed(why),
+        }
+    });
+    // Whatever still moves bytes gets a moment to write what waits, then it is cut off.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// What a panic said: our own mistake.
+fn mistake(panic: &(dyn Any + Send)) -> String {
+    let why = panic.downcast_ref::<String>().map(String::as_str);
+    let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("a mistake of ours: {}", why.unwrap_or("it panicked"))
 }
 
 /// Puts a node together on the present runtime.
@@ -148,8 +193,12 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
     let limits = limits(&config);
     let clients = listener(sockets.clients)?;
     match &config.role {
-        Role::Keeper(_) => drop(tokio::spawn(net::keeper::serve(clients, inbox.clone(), limits))),
-        Role::Broker(_) => drop(tokio::spawn(net::kafka::serve(clients, inbox.clone(), limits))),
+        Role::Keeper(_) => drop(tokio::spawn(net::keeper::serve(clients, inbox.clone(), limits, stones.clone()))),
+        Role::Broker(_) => drop(tokio::spawn(net::kafka::serve(clients, inbox.clone(), limits, stones.clone()))),
+    }
+    if let Some(http) = sockets.http {
+        let routes = Routes { inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
+        tokio::spawn(http::serve(listener(http)?, move |request| routes.clone().answer(request)));
     }
     let host = Host::new(Parts {
         node: machine,
@@ -158,7 +207,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         inbox: receiver,
         sender: inbox.clone(),
         mesh,
-        observer: Observer::default(),
+        observer: Observer::new(config.me),
         recorder: None,
         stones: stones.clone(),
         fx,
@@ -208,20 +257,26 @@ fn dead_peer(role: &Role) -> Duration {
     Duration::from_nanos(span.0)
 }
 
+/// How long a connection may take to show that it is a client's. Clients speak at once; what else comes by is let go
+/// soon, and sooner where it takes up the room of others.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
 fn limits(config: &NodeConfig) -> Limits {
     match &config.role {
-        Role::Keeper(settings) => Limits {
+        Role::Keeper(_) => Limits {
             frame: glasshouse_core::wire::keeper::MAX_REQUEST,
             connections: config.connections,
             requests: 1000,
-            idle: Duration::from_nanos(settings.zab.tick.0 * 2),
+            first: FIRST_REQUEST,
+            idle: None,
         },
         // `socket.request.max.bytes` and `connections.max.idle.ms`.
         Role::Broker(_) => Limits {
             frame: 100 << 20,
             connections: config.connections,
             requests: 64,
-            idle: Duration::from_secs(600),
+            first: FIRST_REQUEST,
+            idle: Some(Duration::from_secs(600)),
         },
     }
 }

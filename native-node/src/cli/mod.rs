@@ -1,0 +1,84 @@
+//! The command line: which commands there are, and how each ends. What a command does lies in a module of its own.
+
+pub mod node;
+
+use crate::config::Usage;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A Kafka and ZooKeeper cluster you can see through, and throw stones at.
+#[derive(Debug, Parser)]
+#[command(name = "glasshouse", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What it can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole cluster on this machine
+    Up(Box<crate::up::Args>),
+    /// Run one node of a cluster, or both roles in one process
+    Node(Box<crate::config::args::Args>),
+}
+
+/// Runs the command line of this process. It ends with 0, with 2 if the arguments make no sense, or else with 1.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            eprintln!("glasshouse: {}", one_sentence(&error.to_string()));
+            return ExitCode::from(2);
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("glasshouse: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Up(args) => crate::up::run(*args),
+        Command::Node(args) => node::run(*args),
+    }
+}
+
+/// What the parser says in paragraphs, without the summary of the usage.
+fn one_sentence(text: &str) -> String {
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined = lines.collect::<Vec<_>>().join("; ").replace(":;", ":");
+    format!("{} (see --help)", joined.strip_prefix("error: ").unwrap_or(&joined))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_do_not_contradict_themselves() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_flag_is_one_sentence() {
+        let sentence = |line: &str| {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            one_sentence(&error.to_string())
+        };
+        let unknown = sentence("glasshouse up --broker 3");
+        assert!(unknown.starts_with("unexpected argument '--broker' found"), "{unknown}");
+        assert!(unknown.contains("--brokers") && !unknown.contains('\n'), "{unknown}");
+        let value = sentence("glasshouse up --kafka-port 70000");
+        assert!(value.contains("'70000'") && value.contains("--kafka-port") && !value.contains('\n'), "{value}");
+    }
+}

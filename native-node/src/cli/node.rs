@@ -1,0 +1,122 @@
+//! `glasshouse node`: one process of a cluster, with one role or with both.
+
+use crate::config::NodeConfig;
+use crate::config::args::Args;
+use crate::config::check::check;
+use crate::config::explain::explain;
+use crate::host::Ended;
+use crate::logging;
+use crate::node::{self, Running, Sockets};
+use crate::shutdown::Signals;
+use crate::up::inherit;
+use anyhow::{Context, Result, anyhow};
+use glasshouse_core::id::NodeId;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long an orderly stop may take before it is one no longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same when the process that started us is gone, and the other nodes perhaps with it.
+const ORPHANED: Duration = Duration::from_secs(2);
+
+/// Runs it until it is stopped.
+///
+/// # Errors
+/// One sentence: a setting that makes no sense ([`Usage`](crate::config::Usage)), or why it cannot start or go on.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let (check_only, inherit) = (args.check, args.inherit);
+    let process = check(&args.settings()?)?;
+    if check_only {
+        println!("{}", explain(&process));
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::start(&process.log)?;
+    let (sockets, parent) = if inherit {
+        let (sockets, parent) = inherit::take_over(&process.nodes).map_err(|why| anyhow!(why))?;
+        (sockets, Some(parent))
+    } else {
+        let sockets = process.nodes.iter().map(Sockets::bind).collect::<Result<Vec<_>, _>>();
+        (sockets.map_err(|why| anyhow!(why))?, None)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let ended = runtime.block_on(async {
+        let signals = Signals::new().context("signals cannot be heard")?;
+        let (orphan, orphaned) = mpsc::channel(1);
+        if let Some(parent) = parent {
+            std::thread::Builder::new()
+                .name("parent".to_owned())
+                .stack_size(64 << 10)
+                .spawn(move || {
+                    inherit::wait_for_the_end_of(parent);
+                    let _ = orphan.blocking_send(());
+                })
+                .context("no thread")?;
+        }
+        serve(process.nodes, sockets, signals, orphaned).await
+    });
+    // A thread that still waits for the parent does not keep us.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(
+    nodes: Vec<NodeConfig>,
+    sockets: Vec<Sockets>,
+    mut signals: Signals,
+    mut orphaned: mpsc::Receiver<()>,
+) -> Result<ExitCode> {
+    let mut running: Vec<(NodeId, Running)> = Vec::new();
+    for (config, sockets) in nodes.into_iter().zip(sockets) {
+        let me = config.me;
+        match node::start(config, sockets) {
+            Ok(node) => running.push((me, node)),
+            Err(why) => {
+                stop(&mut running, &mut signals, PATIENCE).await;
+                return Err(anyhow!(why));
+            }
+        }
+    }
+    let patience = tokio::select! {
+        () = signals.next() => PATIENCE,
+        Some(()) = orphaned.recv() => ORPHANED,
+        (me, ended) = first_end(&mut running) => {
+            stop(&mut running, &mut signals, PATIENCE).await;
+            return ending(me, &ended);
+        }
+    };
+    match stop(&mut running, &mut signals, patience).await {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(anyhow!("it did not stop in order in time")),
+    }
+}
+
+/// The first node that ends by itself; it is taken out.
+async fn first_end(running: &mut Vec<(NodeId, Running)>) -> (NodeId, Ended) {
+    let ends = running.iter().map(|(_, node)| Box::pin(node.ended()));
+    let (ended, at, _) = futures_util::future::select_all(ends).await;
+    let (me, _) = running.remove(at);
+    (me, ended)
+}
+
+fn ending(me: NodeId, ended: &Ended) -> Result<ExitCode> {
+    match ended {
+        Ended::InOrder => Ok(ExitCode::SUCCESS),
+        Ended::Halted(why) => Err(anyhow!("{me}: {why}")),
+        Ended::Killed => Err(anyhow!("{me} was killed by a stone")),
+    }
+}
+
+/// Stops in order, the broker before the keeper it may need. False: it took too long, or somebody was impatient.
+async fn stop(running: &mut Vec<(NodeId, Running)>, signals: &mut Signals, patience: Duration) -> bool {
+    let in_order = async {
+        while let Some((_, node)) = running.pop() {
+            node.stop().await;
+            node.ended().await;
+        }
+    };
+    tokio::select! {
+        stopped = tokio::time::timeout(patience, in_order) => stopped.is_ok(),
+        () = signals.next() => false,
+    }
+}

@@ -1,0 +1,103 @@
+//! The running cluster, written down: in `cluster.json` of its folder, for the commands that look for it, and for the
+//! person who started it.
+
+use super::usage;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// A cluster that `glasshouse up` runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Where Kafka's clients connect, as host:port.
+    pub kafka: Vec<String>,
+    /// Where ZooKeeper's clients connect.
+    pub zookeeper: Vec<String>,
+    pub data: PathBuf,
+    pub nodes: Vec<Node>,
+    pub cluster: String,
+    /// The process that watches over it.
+    pub pid: u32,
+    /// Its HTTP address: GET /cluster, and POST /stone if stones may be thrown.
+    pub control: String,
+    pub stones: bool,
+}
+
+/// One of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// `keeper-1`, `broker-2`.
+    pub name: String,
+    pub role: String,
+    /// The process it runs in; none while it is down.
+    pub pid: Option<u32>,
+    /// Where its clients connect.
+    pub clients: String,
+    /// Metrics and health.
+    pub http: Option<String>,
+}
+
+impl Cluster {
+    /// Its file in the folder of a cluster.
+    pub fn file(data: &Path) -> PathBuf {
+        data.join("cluster.json")
+    }
+
+    /// The cluster that runs with this folder.
+    ///
+    /// # Errors
+    /// One sentence: there is none, or the file is not ours.
+    pub fn read(data: &Path) -> Result<Cluster> {
+        let file = Cluster::file(data);
+        let text = std::fs::read(&file)
+            .with_context(|| format!("no cluster runs with {}: {} cannot be read", data.display(), file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} does not describe a cluster", file.display()))
+    }
+
+    /// Writes it down, whole or not at all.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn write(&self) -> Result<()> {
+        let (file, aside) = (Cluster::file(&self.data), self.data.join("cluster.json.new"));
+        let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        written
+            .and_then(|text| std::fs::write(&aside, text))
+            .and_then(|()| std::fs::rename(&aside, &file))
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// For whoever started it: addresses to paste into clients.
+    pub fn block(&self, temporary: bool) -> String {
+        let mut text = String::from("\n");
+        let running = self.nodes.iter().filter(|node| node.pid.is_some()).count();
+        let _ = writeln!(text, "  {running} nodes serve.\n");
+        let kept = if temporary { "  (temporary: removed at the end; keep it with --data DIR)" } else { "" };
+        if !self.kafka.is_empty() {
+            let _ = writeln!(text, "  Kafka      {}", self.kafka.join(","));
+        }
+        let _ = writeln!(text, "  ZooKeeper  {}", self.zookeeper.join(","));
+        let _ = writeln!(text, "  data       {}{kept}", self.data.display());
+        let _ = writeln!(text, "  control    http://{}/cluster", self.control);
+        if self.stones {
+            let _ = writeln!(text, "  stones     glasshouse stone kill {}", self.target());
+        }
+        let _ = writeln!(text, "\n  Ctrl-C stops it in order; twice, at once.");
+        text
+    }
+
+    fn target(&self) -> &str {
+        self.nodes.last().map_or("keeper-1", |node| &node.name)
+    }
+}
+
+/// Two clusters do not share a folder.
+pub(super) fn refuse_running(data: &Path) -> Result<()> {
+    let Ok(cluster) = Cluster::read(data) else { return Ok(()) };
+    let pid = i32::try_from(cluster.pid).ok().and_then(rustix::process::Pid::from_raw);
+    if pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) && cluster.pid != std::process::id() {
+        return Err(usage(format!("{} belongs to a cluster that runs (process {})", data.display(), cluster.pid)));
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Whether a cluster serves: asked on the ports that its clients use, so that what is said here is what they will find.
+
+use bytes::Bytes;
+use glasshouse_core::api::kafka::{ApiKey, MetadataRequest, Request, Response};
+use glasshouse_core::codec::Writer;
+use glasshouse_core::wire::kafka::{decode_response, write_request_of};
+use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// Between two questions.
+const EVERY: Duration = Duration::from_millis(5);
+/// How long one answer may take.
+const LIMIT: Duration = Duration::from_secs(2);
+/// The longest answer that is taken.
+const LONGEST: usize = 4 << 20;
+/// Of Metadata: the first that names the controller and takes an empty list of topics is 1.
+const VERSION: i16 = 4;
+
+/// Returns once every broker knows all brokers and the controller, and the ensemble has a leader. `missing` always says
+/// what is still waited for.
+pub async fn serves(keepers: &[SocketAddr], brokers: &[SocketAddr], missing: impl Fn(String)) {
+    for (number, at) in (1..).zip(brokers) {
+        let mut connection = None;
+        loop {
+            match metadata(*at, &mut connection).await {
+                Ok((known, Some(_))) if known == brokers.len() => break,
+                Ok((known, None)) => missing(format!("broker-{number} knows {known} brokers and no controller")),
+                Ok((known, Some(_))) => missing(format!("broker-{number} knows {known} of {} brokers", brokers.len())),
+                Err(error) => {
+                    connection = None;
+                    missing(format!("broker-{number} does not answer: {error}"));
+                }
+            }
+            sleep(EVERY).await;
+        }
+    }
+    loop {
+        match keeper_leader(keepers).await {
+            Some(_) => return,
+            None => missing("the ensemble has no leader".to_owned()),
+        }
+        sleep(EVERY).await;
+    }
+}
+
+/// Which broker is the controller, by the first that answers: the number of its id.
+pub async fn controller(brokers: &[SocketAddr]) -> Option<i32> {
+    for at in brokers {
+        if let Ok((_, Some(controller))) = metadata(*at, &mut None).await {
+            return Some(controller);
+        }
+    }
+    None
+}
+
+/// Which keeper leads, by its place in the list.
+pub async fn keeper_leader(keepers: &[SocketAddr]) -> Option<usize> {
+    for (place, at) in keepers.iter().enumerate() {
+        let answer = timeout(LIMIT, word(*at, b"srvr")).await;
+        if let Ok(Ok(answer)) = answer
+            && (answer.contains("Mode: leader") || answer.contains("Mode: standalone"))
+        {
+            return Some(place);
+        }
+    }
+    None
+}
+
+async fn word(at: SocketAddr, word: &[u8; 4]) -> Result<String> {
+    let mut stream = TcpStream::connect(at).await?;
+    stream.write_all(word).await?;
+    let mut answer = Vec::new();
+    stream.take(1 << 20).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// How many brokers a broker knows, and who is the controller.
+async fn metadata(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(usize, Option<i32>)> {
+    match timeout(LIMIT, ask(at, connection)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, "no answer in 2 s")),
+    }
+}
+
+async fn ask(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(usize, Option<i32>)> {
+    let stream = match connection {
+        Some(stream) => stream,
+        None => {
+            let stream = TcpStream::connect(at).await?;
+            stream.set_nodelay(true)?;
+            connection.insert(stream)
+        }
+    };
+    let request =
+        MetadataRequest { topics: Some(Vec::new()), allow_auto_topic_creation: false, ..MetadataRequest::default() };
+    let mut writer = Writer::with_capacity(64);
+    write_request_of(1, VERSION, Some("glasshouse-up"), &Request::Metadata(request), &mut writer);
+    let body = writer.finish();
+    let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+    frame.extend_from_slice(&body);
+    stream.write_all(&frame).await?;
+    let length = stream.read_u32().await? as usize;
+    let malformed = |why: String| Error::new(ErrorKind::InvalidData, why);
+    if length > LONGEST {
+        return Err(malformed(format!("a frame of {length} bytes")));
+    }
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).await?;
+    match decode_response(ApiKey::Metadata, VERSION, Bytes::from(answer)) {
+        Ok((_, _, Response::Metadata(metadata))) => {
+            let controller = metadata.controller_id.0;
+            Ok((metadata.brokers.len(), (controller >= 0).then_some(controller)))
+        }
+        Ok(_) => Err(malformed("that is no answer to Metadata".to_owned())),
+        Err(error) => Err(malformed(error.to_string())),
+    }
+}

@@ -1,0 +1,361 @@
+//! Watches over the nodes of a cluster: starts them, tells when they serve, reports those that end, starts them again,
+//! and stops all of them in order.
+
+use super::Args;
+use super::control::{Control, Order, Ordered};
+use super::describe::{Cluster, Node};
+use super::member::{Body, End, How};
+use super::plan::{Plan, Planned};
+use super::ready;
+use crate::config::Role;
+use crate::observe::http;
+use crate::shutdown::Signals;
+use anyhow::{Context, Result, anyhow};
+use glasshouse_core::id::NodeId;
+use std::cell::RefCell;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+/// How long a node may take to stop in order.
+const STOPPING: Duration = Duration::from_secs(15);
+/// The pause before a node that ended is started again; doubled while it does not last, up to the other.
+const RESTART_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A run that lasted so long was none of a series of failures.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// One node, whether it runs or not.
+#[derive(Debug)]
+struct Member {
+    planned: Planned,
+    body: Option<Body>,
+    /// Runs so far.
+    run: u32,
+    since: Instant,
+    pause: Duration,
+    /// It was killed on purpose: an end that is no news.
+    expected: bool,
+    /// When it is started again.
+    again: Option<Instant>,
+}
+
+/// The cluster, as its supervisor sees it.
+struct Supervisor {
+    args: Args,
+    members: Vec<Member>,
+    how: How,
+    told: watch::Sender<Cluster>,
+}
+
+/// Starts a planned cluster and stays with it to its end.
+///
+/// # Errors
+/// One sentence: it does not start, does not serve, or did not stop in order.
+pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
+    let mut signals = Signals::new().context("signals cannot be heard")?;
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let (orders, mut ordered) = mpsc::channel(16);
+    let program = args.processes.then(std::env::current_exe).transpose().context("this program cannot be found")?;
+    let (data, control) = (plan.data, plan.control);
+    let member = |planned| Member {
+        planned,
+        body: None,
+        run: 0,
+        since: Instant::now(),
+        pause: RESTART_AFTER.0,
+        expected: false,
+        again: None,
+    };
+    let members: Vec<Member> = plan.nodes.into_iter().map(member).collect();
+    let cluster = Cluster {
+        kafka: clients(&members, false).iter().map(SocketAddr::to_string).collect(),
+        zookeeper: clients(&members, true).iter().map(SocketAddr::to_string).collect(),
+        data: data.folder.clone(),
+        nodes: Vec::new(),
+        cluster: plan.cluster,
+        pid: std::process::id(),
+        control: control.local_addr().context("the control has no address")?.to_string(),
+        stones: args.stones,
+    };
+    if data.temporary {
+        eprintln!("glasshouse: the data goes to {}, removed at the end (--data DIR keeps it)", data.folder.display());
+    }
+    let told = watch::Sender::new(cluster);
+    let control_answers = Control { orders, cluster: told.subscribe() };
+    let mut supervisor = Supervisor { args, members, how: How { program, ends }, told };
+
+    let outcome = async {
+        supervisor.start_all()?;
+        control.set_nonblocking(true).context("the control's socket cannot be used")?;
+        let control = tokio::net::TcpListener::from_std(control).context("the control's socket cannot be used")?;
+        tokio::spawn(http::serve(control, move |request| control_answers.clone().answer(request)));
+        supervisor.until_it_serves(&mut ended, &mut signals).await
+    }
+    .await;
+    let serves = match outcome {
+        Ok(true) => {
+            supervisor.announce(data.temporary)?;
+            supervisor.watch(&mut ended, &mut ordered, &mut signals).await
+        }
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    drop(ordered);
+    let stopped = supervisor.stop_all(&mut ended, &mut signals).await;
+    let _ = std::fs::remove_file(Cluster::file(&data.folder));
+    drop(data);
+    serves?;
+    stopped
+}
+
+/// Where the clients of a kind connect, in the order of the nodes.
+fn clients(members: &[Member], keepers: bool) -> Vec<SocketAddr> {
+    let kind = members.iter().filter(|member| matches!(member.planned.config.me, NodeId::Keeper(_)) == keepers);
+    kind.map(|member| member.planned.config.clients).collect()
+}
+
+impl Supervisor {
+    fn name(&self, at: usize) -> NodeId {
+        self.members[at].planned.config.me
+    }
+
+    fn start(&mut self, at: usize) -> Result<()> {
+        let member = &mut self.members[at];
+        member.run += 1;
+        (member.since, member.expected, member.again) = (Instant::now(), false, None);
+        member.body = Some(Body::start(&mut member.planned, at, member.run, &self.how)?);
+        Ok(())
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        for at in 0..self.members.len() {
+            self.start(at)?;
+        }
+        self.tell()
+    }
+
+    /// Writes down who runs where.
+    fn tell(&self) -> Result<()> {
+        let nodes = self.members.iter().map(|member| {
+            let config = &member.planned.config;
+            Node {
+                name: config.me.to_string(),
+                role: if matches!(config.role, Role::Keeper(_)) { "keeper" } else { "broker" }.to_owned(),
+                pid: member.body.as_ref().map(|body| body.pid),
+                clients: config.clients.to_string(),
+                http: config.http.map(|at| at.to_string()),
+            }
+        });
+        let nodes = nodes.collect();
+        self.told.send_modify(|cluster| cluster.nodes = nodes);
+        self.told.borrow().write()
+    }
+
+    /// True once it serves; false if a signal came first.
+    async fn until_it_serves(
+        &mut self,
+        ended: &mut mpsc::UnboundedReceiver<End>,
+        signals: &mut Signals,
+    ) -> Result<bool> {
+        let (keepers, brokers) = (clients(&self.members, true), clients(&self.members, false));
+        let missing = RefCell::new(String::new());
+        let serves = ready::serves(&keepers, &brokers, |why| *missing.borrow_mut() = why);
+        let patience = Duration::from_secs(self.args.patience);
+        tokio::select! {
+            serves = timeout(patience, serves) => match serves {
+                Ok(()) => Ok(true),
+                Err(_) => Err(anyhow!("it does not serve after {} s: {}", patience.as_secs(), missing.borrow())),
+            },
+            () = signals.next() => Ok(false),
+            Some(end) = ended.recv() => {
+                self.members[end.at].body = None;
+                Err(anyhow!("{} {} before the cluster served", self.name(end.at), end.how))
+            }
+        }
+    }
+
+    fn announce(&self, temporary: bool) -> Result<()> {
+        let cluster = self.told.borrow().clone();
+        let text = if self.args.json { serde_json::to_string(&cluster)? } else { cluster.block(temporary) };
+        let mut out = std::io::stdout().lock();
+        // Nobody reads it: no reason to stop.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        Ok(())
+    }
+
+    /// Until a signal, or until nobody is left.
+    async fn watch(
+        &mut self,
+        ended: &mut mpsc::UnboundedReceiver<End>,
+        ordered: &mut mpsc::Receiver<Ordered>,
+        signals: &mut Signals,
+    ) -> Result<()> {
+        loop {
+            let again = self.members.iter().enumerate().filter_map(|(at, member)| Some((member.again?, at))).min();
+            let due = async {
+                match again {
+                    Some((when, _)) => tokio::time::sleep_until(when).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = signals.next() => return Ok(()),
+                Some(end) = ended.recv() => self.on_end(&end)?,
+                Some((order, on, done)) = ordered.recv() => {
+                    let _ = done.send(self.on_order(order, &on).await);
+                }
+                () = due => if let Some((_, at)) = again {
+                    self.start_again(at)?;
+                },
+            }
+            let waits = |member: &Member| member.body.is_some() || member.again.is_some();
+            if !self.args.stones && !self.members.iter().any(waits) {
+                return Err(anyhow!("no node is left"));
+            }
+        }
+    }
+
+    /// A node ended: it is reported, and perhaps started again.
+    fn on_end(&mut self, end: &End) -> Result<()> {
+        let name = self.name(end.at);
+        let restart = self.args.restart;
+        let member = &mut self.members[end.at];
+        if member.run != end.run {
+            return Ok(());
+        }
+        member.body = None;
+        if member.expected {
+            return self.tell();
+        }
+        tracing::warn!(node = %name, "{}", end.how);
+        if restart {
+            let lasted = member.since.elapsed() >= LASTED;
+            member.pause = if lasted { RESTART_AFTER.0 } else { member.pause };
+            member.again = Some(Instant::now() + member.pause);
+            eprintln!("glasshouse: {name} {}; it is started again in {} ms", end.how, member.pause.as_millis());
+            member.pause = (member.pause * 2).min(RESTART_AFTER.1);
+        } else {
+            eprintln!("glasshouse: {name} {}", end.how);
+        }
+        self.tell()
+    }
+
+    fn start_again(&mut self, at: usize) -> Result<()> {
+        if let Err(error) = self.start(at) {
+            let name = self.name(at);
+            tracing::warn!(node = %name, "cannot be started again: {error:#}");
+            eprintln!("glasshouse: {name} cannot be started again: {error:#}");
+            let member = &mut self.members[at];
+            member.again = Some(Instant::now() + member.pause);
+            member.pause = (member.pause * 2).min(RESTART_AFTER.1);
+        }
+        self.tell()
+    }
+
+    /// A stone.
+    async fn on_order(&mut self, order: Order, on: &str) -> Result<(), String> {
+        let found = self.members.iter().position(|member| member.planned.config.me.to_string() == on);
+        let at = found.ok_or_else(|| format!("no node of this cluster is called {on:?}"))?;
+        let member = &mut self.members[at];
+        match (order, &member.body) {
+            (Order::Kill, Some(body)) => {
+                body.kill().await;
+                // With --restart a stone is an end like any other.
+                member.expected = !self.args.restart;
+            }
+            (Order::Pause(paused), Some(body)) => body.pause(paused),
+            (Order::Kill | Order::Pause(_), None) => return Err(format!("{on} is down")),
+            (Order::Start, body) => {
+                if let Some(body) = body {
+                    body.kill().await;
+                }
+                (member.expected, member.again) = (true, Some(Instant::now() + RESTART_AFTER.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brokers first, so that each can hand its leaders over, the controller last; then keepers, their leader last.
+    async fn stop_all(&mut self, ended: &mut mpsc::UnboundedReceiver<End>, signals: &mut Signals) -> Result<ExitCode> {
+        for member in &mut self.members {
+            member.again = None;
+        }
+        let stopped = tokio::select! {
+            stopped = self.stop_in_order(ended) => stopped,
+            () = signals.next() => Err(anyhow!("stopped at once, not in order")),
+        };
+        if stopped.is_err() {
+            for member in &self.members {
+                if let Some(body) = &member.body {
+                    body.kill().await;
+                }
+            }
+            let all_gone = async {
+                while self.members.iter().any(|member| member.body.is_some()) {
+                    let Some(end) = ended.recv().await else { return };
+                    self.gone(&end);
+                }
+            };
+            let _ = timeout(Duration::from_secs(5), all_gone).await;
+        }
+        stopped.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn stop_in_order(&mut self, ended: &mut mpsc::UnboundedReceiver<End>) -> Result<()> {
+        let mut late = Vec::new();
+        for at in self.order().await {
+            let Some(body) = &self.members[at].body else { continue };
+            body.stop().await;
+            let gone = async {
+                while self.members[at].body.is_some() {
+                    let Some(end) = ended.recv().await else { return };
+                    self.gone(&end);
+                }
+            };
+            if timeout(STOPPING, gone).await.is_err() {
+                late.push(self.name(at).to_string());
+                if let Some(body) = &self.members[at].body {
+                    body.kill().await;
+                }
+            }
+        }
+        // Those that were killed are gone in a moment.
+        let killed = async {
+            while self.members.iter().any(|member| member.body.is_some()) {
+                let Some(end) = ended.recv().await else { return };
+                self.gone(&end);
+            }
+        };
+        let _ = timeout(Duration::from_secs(5), killed).await;
+        match late.is_empty() {
+            true => Ok(()),
+            false => Err(anyhow!("{} did not stop in {} s", late.join(", "), STOPPING.as_secs())),
+        }
+    }
+
+    fn gone(&mut self, end: &End) {
+        let name = self.name(end.at);
+        let member = &mut self.members[end.at];
+        if member.run == end.run {
+            member.body = None;
+            tracing::info!(node = %name, "{}", end.how);
+        }
+    }
+
+    /// In which order nodes are stopped.
+    async fn order(&self) -> Vec<usize> {
+        let patience = Duration::from_secs(1);
+        let (keepers, brokers) = (clients(&self.members, true), clients(&self.members, false));
+        let controller = timeout(patience, ready::controller(&brokers)).await.ok().flatten();
+        let leader = timeout(patience, ready::keeper_leader(&keepers)).await.ok().flatten();
+        let mut order: Vec<usize> = (0..self.members.len()).collect();
+        order.sort_by_key(|at| match self.name(*at) {
+            NodeId::Broker(number) => (0, controller == i32::try_from(number).ok(), *at),
+            NodeId::Keeper(_) | NodeId::Client(_) => (1, leader == Some(*at), *at),
+        });
+        order
+    }
+}
