@@ -6,7 +6,7 @@ use crate::inbox::{Inbox, Incoming};
 use crate::net::dial::Dials;
 use crate::net::mesh::Mesh;
 use crate::net::outbox::Outbox;
-use crate::observe::Observer;
+use crate::observe::{Observer, Seen};
 use crate::observe::recorder::Recorder;
 use crate::stones::Stones;
 use glasshouse_core::id::ConnId;
@@ -15,6 +15,7 @@ use glasshouse_core::node::{Effect, Input};
 use glasshouse_core::nodes::Node;
 use glasshouse_core::store::Store;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -95,6 +96,7 @@ impl Host {
             }
             self.stones.paused().await;
             let first = self.next().await;
+            let began = Instant::now();
             self.take(first);
             while self.fx.effects.len() < BATCH
                 && self.ended.is_none()
@@ -103,6 +105,7 @@ impl Host {
                 self.take(next);
             }
             self.perform();
+            self.observer.counters.turned(began.elapsed());
         }
     }
 
@@ -143,11 +146,25 @@ impl Host {
                 self.conns.insert(conn, outbox);
             }
             Incoming::SyncDone { lane, result: Ok(()) } => {
-                let (upto, _) = self.store.complete_sync(&lane);
+                let (upto, again) = self.store.complete_sync(&lane);
+                self.observer.counters.sync_done(&lane);
+                if again {
+                    self.observer.counters.sync_began(&lane);
+                }
                 self.step(Input::Synced { lane, upto });
             }
             Incoming::SyncDone { lane, result: Err(error) } => {
                 self.ended = Some(Ended::Halted(format!("fsync of {lane:?} failed: {error}")));
+            }
+            Incoming::Asked(question) => {
+                let now = self.clock.now().at;
+                let seen = Seen {
+                    node: &self.node,
+                    inbox: self.inbox.len(),
+                    connections: self.conns.len(),
+                    now,
+                };
+                self.observer.answer(question, &seen);
             }
             Incoming::Kill => self.ended = Some(Ended::Killed),
         }
@@ -158,6 +175,10 @@ impl Host {
             Input::Closed { conn } => {
                 self.conns.remove(conn);
             }
+            // What a dial still says after the node has hung up, nobody wants to hear.
+            Input::Opened { dial } | Input::Answer { dial, .. } | Input::Hung { dial } if !self.dials.knows(*dial) => {
+                return;
+            }
             Input::Hung { dial } => self.dials.forget(*dial),
             _ => {}
         }
@@ -165,7 +186,8 @@ impl Host {
         if let Some(recorder) = &mut self.recorder {
             recorder.record(now, &input);
         }
+        self.observer.counters.heard(&input);
         self.node.step(now, input, &mut self.fx);
-        self.observer.told(&self.node, &mut self.fx.notes);
+        self.observer.told(now.at, &mut self.fx.notes);
     }
 }

@@ -3,6 +3,7 @@
 //! Whoever puts something in waits while it is full; that is how sockets feel a busy node.
 
 use crate::net::outbox::Outbox;
+use crate::observe::routes::Question;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::Input;
@@ -23,8 +24,20 @@ pub enum Incoming {
     Connected { conn: ConnId, outbox: Outbox },
     /// The sync thread is done with a lane.
     SyncDone { lane: Lane, result: Result<(), DiskError> },
+    /// Somebody asked over HTTP how it is.
+    Asked(Question),
     /// Stop at once, as a crash of the process would (a stone thrown in a process that several nodes share).
     Kill,
+}
+
+/// Room for one input.
+#[derive(Debug)]
+pub struct Room<'a>(mpsc::Permit<'a, Incoming>);
+
+impl Room<'_> {
+    pub fn put(self, input: Input) {
+        self.0.send(Incoming::Input(input));
+    }
 }
 
 /// The sending end; cheap to clone.
@@ -48,6 +61,12 @@ impl Inbox {
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
         self.queue.send(incoming).await.is_ok()
+    }
+
+    /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
+    /// the node is gone.
+    pub async fn reserve(&self) -> Option<Room<'_>> {
+        self.queue.reserve().await.ok().map(Room)
     }
 
     /// As [`put`](Inbox::put), from a thread that may block. Panics on a runtime's thread.

@@ -2,8 +2,10 @@
 //! that a peer hears can outrun what the page cache holds, and a batch costs one write for each file.
 
 use crate::host::{Ended, Host};
+use crate::net;
+use crate::stones::ReplyStone;
 use bytes::Bytes;
-use glasshouse_core::api::kafka::Response;
+use glasshouse_core::api::kafka::{ErrorCode, ProduceResponse, Response};
 use glasshouse_core::api::peer::{Channel, PeerMessage};
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::codec::Writer;
@@ -35,6 +37,7 @@ impl Host {
             if self.ended.is_some() {
                 return;
             }
+            self.observer.counters.emitted(&self.node, &effect);
             match self.apply(effect) {
                 Ok(Some(one)) => out.push(one),
                 Ok(None) => {}
@@ -113,9 +116,12 @@ impl Host {
     /// Second pass: everything is submitted to the disk, now the world may hear of it.
     fn leave(&mut self, one: Out) {
         match one {
-            Out::Send(channel, message) => self.mesh.send(channel, message),
+            Out::Send(channel, message) => {
+                self.observer.counters.sent(&self.node, &message, Bytes::len);
+                self.mesh.send(channel, message);
+            }
             Out::Hangup(channel) => self.mesh.hangup(channel),
-            Out::Reply(conn, reply) => self.reply(conn, &reply),
+            Out::Reply(conn, reply) => self.reply(conn, reply),
             // Dropping its outbox closes the connection once what waits is written.
             Out::Close(conn) => {
                 self.conns.remove(&conn);
@@ -125,14 +131,31 @@ impl Host {
             Out::HangupDial(dial) => self.dials.hang_up(dial),
             // Completion comes back through the inbox; if a sync runs already, its successor will answer.
             Out::Sync(lane, ticket) => {
-                let _ = self.store.ask_sync(&lane, ticket);
+                if self.store.ask_sync(&lane, ticket) {
+                    self.observer.counters.sync_began(&lane);
+                }
             }
         }
     }
 
-    fn reply(&mut self, conn: ConnId, reply: &Reply<Bytes>) {
+    fn reply(&mut self, conn: ConnId, mut reply: Reply<Bytes>) {
         let Some(outbox) = self.conns.get(&conn) else { return };
-        let segments = match reply {
+        let mut late = None;
+        match &mut reply {
+            Reply::Kafka { body: Response::Produce(produced), .. } => match self.stones.take_reply() {
+                None => {}
+                Some(ReplyStone::Lost) => {
+                    self.conns.remove(&conn);
+                    return;
+                }
+                Some(ReplyStone::Delayed(by)) => late = Some(by),
+                Some(ReplyStone::Failed(code)) => fail_produce(produced, ErrorCode(code)),
+            },
+            Reply::Kafka { body: Response::ApiVersions(known), .. } => net::kafka::advertise(known),
+            Reply::Kafka { .. } | Reply::Keeper(_) => {}
+        }
+        self.observer.counters.replied(&self.node, &reply, Bytes::len);
+        let segments = match &reply {
             Reply::Kafka { version, correlation, body } => {
                 let mut writer = Writer::with_capacity(256);
                 wire::kafka::write_response(*version, *correlation, body, &mut writer);
@@ -140,8 +163,19 @@ impl Host {
             }
             Reply::Keeper(reply) => vec![wire::keeper::encode_reply(reply)],
         };
-        if outbox.send(segments).is_err() {
+        let sent = match late {
+            None => outbox.send(segments),
+            Some(by) => outbox.send_late(segments, by),
+        };
+        if sent.is_err() {
             self.conns.remove(&conn);
         }
+    }
+}
+
+/// Puts an error into every partition of a produce answer, as a tester of clients asked for.
+fn fail_produce(produced: &mut ProduceResponse, error: ErrorCode) {
+    for partition in produced.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.error = error;
     }
 }

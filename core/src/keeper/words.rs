@@ -10,6 +10,11 @@ const VERSION: &str = "3.9.3-glasshouse";
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 impl Keeper {
+    /// Requests taken and replies sent since the start.
+    pub fn packets(&self) -> (u64, u64) {
+        (self.received, self.sent)
+    }
+
     /// The answer to a word.
     pub(super) fn word(&self, word: [u8; 4]) -> String {
         let allowed = &word == b"srvr" || self.config.words.contains(&word);

@@ -1,0 +1,82 @@
+//! Writes Prometheus' text format, 0.0.4.
+
+use crate::observe::spans::Spans;
+use std::fmt::{Display, Write};
+
+/// A report under way.
+#[derive(Debug, Default)]
+pub struct Report {
+    text: String,
+}
+
+impl Report {
+    pub fn gauge(&mut self, name: &str, value: impl Display) {
+        self.kind(name, "gauge");
+        self.line(name, &[], value);
+    }
+
+    pub fn counter(&mut self, name: &str, value: impl Display) {
+        self.kind(name, "counter");
+        self.line(name, &[], value);
+    }
+
+    /// One line for each set of labels; nothing at all if there is none.
+    pub fn gauges<const N: usize, V: Display>(
+        &mut self,
+        name: &str,
+        rows: impl IntoIterator<Item = ([(&'static str, String); N], V)>,
+    ) {
+        self.rows(name, "gauge", rows);
+    }
+
+    /// As [`gauges`](Report::gauges).
+    pub fn counters<const N: usize, V: Display>(
+        &mut self,
+        name: &str,
+        rows: impl IntoIterator<Item = ([(&'static str, String); N], V)>,
+    ) {
+        self.rows(name, "counter", rows);
+    }
+
+    /// Quantiles, count and sum, in units of which a second has `per_second`.
+    pub fn summary(&mut self, name: &str, spans: &Spans, per_second: f64) {
+        self.kind(name, "summary");
+        for (quantile, per_mille) in [("0.5", 500), ("0.9", 900), ("0.99", 990)] {
+            let value = spans.quantile(per_mille).as_secs_f64() * per_second;
+            self.line(name, &[("quantile", quantile.to_owned())], value);
+        }
+        self.line(&format!("{name}_count"), &[], spans.count);
+        self.line(&format!("{name}_sum"), &[], spans.sum.as_secs_f64() * per_second);
+    }
+
+    pub fn finish(self) -> String {
+        self.text
+    }
+
+    fn rows<const N: usize, V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        rows: impl IntoIterator<Item = ([(&'static str, String); N], V)>,
+    ) {
+        for (at, (labels, value)) in rows.into_iter().enumerate() {
+            if at == 0 {
+                self.kind(name, kind);
+            }
+            self.line(name, &labels, value);
+        }
+    }
+
+    fn kind(&mut self, name: &str, kind: &str) {
+        let _ = writeln!(self.text, "# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&'static str, String)], value: impl Display) {
+        self.text.push_str(name);
+        for (at, (label, value)) in labels.iter().enumerate() {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.text, "{}{label}=\"{value}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}

@@ -1,0 +1,102 @@
+//! That a report can be read by Prometheus, and has the names that dashboards ask for.
+
+use super::*;
+use glasshouse_core::broker::config::BrokerConfig;
+use glasshouse_core::id::{BrokerId, KeeperId, TopicPartition};
+use glasshouse_core::keeper::{self, Keeper};
+use glasshouse_core::machine::{Effects, Machine};
+use glasshouse_core::note::broker::BrokerNote;
+use glasshouse_core::record::batch::{Batch, BatchBuilder, NewRecord};
+use glasshouse_core::record::offset::Offset;
+use glasshouse_core::rng::Rng;
+use glasshouse_core::time::Now;
+
+fn lone_keeper() -> Node {
+    let config = keeper::Config::new(glasshouse_core::zab::Config::new(KeeperId(1), [KeeperId(1)]));
+    let mut fx = Effects::default();
+    Node::Keeper(Box::new(Keeper::recover(config, keeper::Boot::default(), Rng::new(1), Now::default(), &mut fx)))
+}
+
+fn lone_broker() -> Node {
+    let config = BrokerConfig::new(1, Some(BrokerId(1)), Vec::new());
+    let mut fx = Effects::default();
+    let image = glasshouse_core::api::storage::BrokerImage::default();
+    Node::Broker(Box::new(Broker::recover(config, image, 7, Now::default(), &mut fx)))
+}
+
+/// Every line is a comment, or a name, perhaps labels, and a number.
+fn check(text: &str) {
+    for line in text.lines().filter(|line| !line.starts_with("# TYPE ")) {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let bare = name.split('{').next().unwrap_or_default();
+        assert!(bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{line}");
+        assert!(name.contains('{') == name.ends_with('}'), "{line}");
+    }
+}
+
+fn seen(node: &Node) -> Seen<'_> {
+    Seen { node, inbox: 3, connections: 2, now: Instant(5_000_000_000) }
+}
+
+#[test]
+fn a_keeper_reports_under_zookeepers_names() {
+    let mut node = lone_keeper();
+    let mut counters = Counters::default();
+    let mut fx = Effects::default();
+    node.step(Now::default(), Input::Wake, &mut fx);
+    for note in &fx.notes {
+        counters.count(Instant::ZERO, note);
+    }
+    let text = counters.report(NodeId::keeper(1), &seen(&node));
+    check(&text);
+    for name in [
+        "znode_count",
+        "watch_count",
+        "ephemerals_count",
+        "approximate_data_size",
+        "num_alive_connections",
+        "outstanding_requests",
+        "packets_received",
+        "packets_sent",
+        "election_time_count",
+        "proposal_count",
+        "commit_count",
+        "fsynctime_count",
+        "snapshottime_sum",
+        "quorum_size",
+        "glasshouse_inbox_depth",
+    ] {
+        assert!(text.contains(&format!("\n{name} ")), "no {name} in\n{text}");
+    }
+}
+
+#[test]
+fn a_broker_reports_under_kafkas_names() {
+    let node = lone_broker();
+    let mut counters = Counters::default();
+    let partition = TopicPartition::new("or\"ders", 0);
+    let records = BatchBuilder::default().records((0..3).map(|at| NewRecord::new(at, None, Some(b"v")))).build();
+    let batch = Batch::take(&records).unwrap().stamp(Offset(4), glasshouse_core::id::LeaderEpoch(1));
+    let append = StoreOp::Append { batches: vec![batch] };
+    counters.emitted(&node, &Effect::Store { lane: Lane::Log(partition.clone()), op: append });
+    counters.count(Instant::ZERO, &Note::Broker(BrokerNote::DuplicateBatch { partition, offset: Offset(1) }));
+    let text = counters.report(NodeId::Broker(1), &seen(&node));
+    check(&text);
+    for name in [
+        "kafka_server_replicamanager_underreplicatedpartitions",
+        "kafka_server_replicamanager_partitioncount",
+        "kafka_server_replicamanager_leadercount",
+        "kafka_server_replicamanager_isrshrinks_total",
+        "kafka_server_replicamanager_isrexpands_total",
+        "kafka_controller_kafkacontroller_activecontrollercount",
+        "kafka_controller_kafkacontroller_offlinepartitionscount",
+        "kafka_server_sessionexpirelistener_zookeeperexpires_total",
+        "kafka_network_requestchannel_requestqueuesize",
+    ] {
+        assert!(text.contains(&format!("\n{name} ")) || text.starts_with(&format!("{name} ")), "no {name} in\n{text}");
+    }
+    let replicated = format!("replicationbytesin_total{{topic=\"or\\\"ders\"}} {}\n", records.len());
+    assert!(text.contains(&replicated), "no {replicated} in\n{text}");
+    assert!(text.contains("glasshouse_duplicate_batches_total 1\n"));
+}
