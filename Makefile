@@ -3,6 +3,7 @@
 #
 #   make play      build the page and serve it (PORT=8080)
 #   make build     build the page into dist/ and print what it weighs
+#   make up        a cluster of native processes: Kafka on 9092, ZooKeeper on 2181 (UP=flags of `glasshouse up`)
 #   make test      every test
 #   make sim       10,000 seeds of the swarm
 #   make bench     how fast the simulator is
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-wasm setup-page setup-browser build play sim bench clean
+.PHONY: help setup setup-wasm setup-page setup-browser build play up sim bench clean
 
 PORT ?= 8080
 WASM_BINDGEN := 0.2.130
@@ -25,7 +26,7 @@ export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 export NO_COLOR ?= true
 
 help:
-	@sed -n '4,9s/^# *//p' Makefile
+	@sed -n '4,10s/^# *//p' Makefile
 
 setup: setup-wasm setup-page setup-browser
 
@@ -83,6 +84,13 @@ weigh:
 play: setup-page
 	@echo "play: http://127.0.0.1:$(PORT)/ once it is built; the first build takes some minutes"
 	@trunk serve --release --address 127.0.0.1 --port $(PORT)
+
+# -- the cluster, natively -------------------------------------------------------------------------------------------
+
+UP ?=
+up:
+	@cargo build --release -q -p glasshouse-node
+	@$${CARGO_TARGET_DIR:-target}/release/glasshouse up --stones $(UP)
 
 # -- the laboratory --------------------------------------------------------------------------------------------------
 
