@@ -1,0 +1,345 @@
+//! `glasshouse up` and `glasshouse node` as an operator meets them: the binary is run, on free ports, and judged by what
+//! it prints, what answers, and how it exits.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// However slow the machine: what has not happened by then will not.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn glasshouse(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
+    command.args(arguments);
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    glasshouse(arguments).output().unwrap()
+}
+
+/// One sentence on standard error, nothing on standard output, and this exit code.
+fn refused(arguments: &[&str], code: i32) -> String {
+    let output = output(arguments);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+    errors.trim_end().to_owned()
+}
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("glasshouse-test-up-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A cluster that was started; killed if the test ends before it.
+struct Cluster {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    told: Value,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const FREE: [&str; 4] = ["--kafka-port", "0", "--zookeeper-port", "0"];
+
+impl Cluster {
+    fn start(arguments: &[&str]) -> Cluster {
+        let mut command = glasshouse(&["up", "--json"]);
+        let mut child = command.args(FREE).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let told = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Cluster { child, out, told }
+    }
+
+    fn strings(&self, key: &str) -> Vec<String> {
+        self.told[key].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn pid(&self, name: &str) -> Option<i64> {
+        let file = Path::new(self.told["data"].as_str().unwrap()).join("cluster.json");
+        let now: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+        now["nodes"].as_array()?.iter().find(|node| node["name"] == name)?["pid"].as_i64()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        signal_to(i64::from(self.child.id()), signal);
+    }
+
+    /// SIGTERM, and how it ended.
+    fn stop(mut self) -> (Option<i32>, String) {
+        self.signal(rustix::process::Signal::TERM);
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+fn signal_to(pid: i64, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn http(at: &str, request: &str) -> Option<String> {
+    use std::io::Write;
+    let mut stream = TcpStream::connect(at).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn get(at: &str, path: &str) -> Option<String> {
+    http(at, &format!("GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n"))
+}
+
+fn post(at: &str, path: &str, body: &str) -> Option<String> {
+    http(at, &format!("POST {path} HTTP/1.1\r\nHost: {at}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+#[test]
+fn a_cluster_in_one_process_serves_and_stops_in_order() {
+    let cluster = Cluster::start(&[]);
+    let (kafka, zookeeper) = (cluster.strings("kafka"), cluster.strings("zookeeper"));
+    assert_eq!((kafka.len(), zookeeper.len()), (3, 3));
+    let nodes = cluster.told["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 6);
+    for node in nodes {
+        assert_eq!(node["pid"].as_u64(), Some(u64::from(cluster.child.id())));
+        let answer = get(node["http"].as_str().unwrap(), "/readyz").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{node}: {answer}");
+    }
+    for address in kafka.iter().chain(&zookeeper) {
+        TcpStream::connect(address).unwrap();
+    }
+    let data = PathBuf::from(cluster.told["data"].as_str().unwrap());
+    assert!(data.join("cluster.json").exists());
+    assert_eq!(cluster.stop(), (Some(0), String::new()));
+    assert!(!data.exists(), "the temporary folder is removed");
+}
+
+#[test]
+fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
+    let folder = Folder::new();
+    let cluster = Cluster::start(&["--processes", "--restart", "--stones", "--data", folder.text()]);
+    let before = cluster.pid("broker-2").unwrap();
+    assert_ne!(before, i64::from(cluster.child.id()));
+    signal_to(before, rustix::process::Signal::KILL);
+    let again = until("broker-2 runs again", || cluster.pid("broker-2").filter(|pid| *pid != before));
+
+    let control = cluster.told["control"].as_str().unwrap().to_owned();
+    let answer = post(&control, "/stone", r#"{"stone":"kill","on":"broker-2"}"#).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    until("broker-2 runs a third time", || cluster.pid("broker-2").filter(|pid| *pid != again));
+    let keeper = cluster.pid("keeper-1").unwrap();
+    assert_eq!(cluster.stop().0, Some(0));
+    assert!(!folder.0.join("cluster.json").exists(), "nothing runs any more");
+    assert!(folder.0.join("keeper-1").exists(), "what was asked for by name stays");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(keeper).unwrap()).unwrap();
+    until("keeper-1 is gone", || rustix::process::test_kill_process(pid).is_err().then_some(()));
+}
+
+#[test]
+fn children_do_not_outlive_a_parent_that_is_killed() {
+    let mut cluster = Cluster::start(&["--processes", "--keepers", "1", "--brokers", "1"]);
+    let pids = ["keeper-1", "broker-1"].map(|name| cluster.pid(name).unwrap());
+    let data = PathBuf::from(cluster.told["data"].as_str().unwrap());
+    cluster.child.kill().unwrap();
+    cluster.child.wait().unwrap();
+    for pid in pids {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        until("a child is gone", || rustix::process::test_kill_process(pid).is_err().then_some(()));
+    }
+    let _ = std::fs::remove_dir_all(data);
+}
+
+#[test]
+fn stones_want_permission() {
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "1"]);
+    let control = cluster.told["control"].as_str().unwrap().to_owned();
+    let answer = post(&control, "/stone", r#"{"stone":"kill","on":"broker-1"}"#).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(get(&control, "/cluster").unwrap().contains("broker-1"));
+    assert_eq!(cluster.stop().0, Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_starts_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["up", "--zookeeper-port", "0", "--data", data.to_str().unwrap(), "--kafka-port", &port];
+    let why = refused(&arguments, 2);
+    assert_eq!(
+        why,
+        format!(
+            "glasshouse: port {port}, for broker-1's clients, is taken; choose others with --kafka-port (0 picks free ones)"
+        )
+    );
+    assert!(!data.exists(), "nothing was started");
+}
+
+#[test]
+fn wrong_arguments_are_one_sentence() {
+    let folder = Folder::new();
+    let file = folder.0.join("node.toml");
+    std::fs::write(&file, "roles = ['keeper']\ndata = '/d'\n[keeper]\nid = 1\nticks = 5\n").unwrap();
+    let short = folder.0.join("secret");
+    std::fs::write(&short, "short\n").unwrap();
+    let (file, short) = (file.to_str().unwrap(), short.to_str().unwrap());
+    let cases: [(&[&str], &str); 10] = [
+        (&["fly"], "glasshouse: unrecognized subcommand 'fly'"),
+        (&["up", "--keeper", "3"], "glasshouse: unexpected argument '--keeper' found"),
+        (&["up", "--keepers", "0"], "glasshouse: invalid value '0' for '--keepers <N>'"),
+        (&["up", "--host", "0.0.0.0"], "glasshouse: --host 0.0.0.0: clients cannot be told to connect to that"),
+        (
+            &["up", "--kafka-port", "0", "--zookeeper-port", "0", "--set", "min.isr=2"],
+            "glasshouse: no setting of a broker is called min.isr; the nearest one is ",
+        ),
+        (&["node"], "glasshouse: data: name the folder"),
+        (&["node", "--config", "/no/such/file"], "glasshouse: /no/such/file cannot be read: "),
+        (
+            &["node", "--config", file],
+            &format!("glasshouse: {file}: no setting is called keeper.ticks; the nearest one is keeper.tick-ms"),
+        ),
+        (
+            &["node", "--roles", "keeper", "--data", "/d", "--keeper-id", "1", "--secret-file", short],
+            "glasshouse: the secret has 5 bytes",
+        ),
+        (
+            &["node", "--roles", "keeper", "--data", "/d", "--keeper-id", "1", "--keeper-mesh", "0.0.0.0:2888"],
+            "glasshouse: keeper.mesh is 0.0.0.0:2888, which others can reach: give the cluster a secret",
+        ),
+    ];
+    for (arguments, sentence) in cases {
+        let why = refused(arguments, 2);
+        assert!(why.starts_with(sentence), "{arguments:?}: {why}");
+    }
+}
+
+#[test]
+fn a_node_says_which_port_it_cannot_have() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let folder = Folder::new();
+    let arguments = ["node", "--roles", "keeper", "--data", folder.text(), "--keeper-id", "1", "--keeper-listen", &at];
+    let why = refused(&arguments, 1);
+    let sentence = format!("glasshouse: keeper-1 cannot listen for clients at {at} (keeper.listen): ");
+    assert!(why.starts_with(&sentence), "{why}");
+    assert!(!folder.0.join("keeper-1").exists(), "nothing was started");
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let folder = Folder::new();
+    let file = folder.0.join("node.toml");
+    let text = "roles = ['keeper']\ndata = '/from/file'\ncluster = 'from-file'\n[keeper]\nid = 1\ntick-ms = 100\nsync-limit = 7\n";
+    std::fs::write(&file, text).unwrap();
+    let mut command = glasshouse(&["node", "--check", "--config", file.to_str().unwrap(), "--cluster", "from-flag"]);
+    command.env("GLASSHOUSE_CLUSTER", "from-env").env("GLASSHOUSE_KEEPER_TICK_MS", "300");
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.starts_with("keeper-1 of the cluster \"from-flag\"\n  files in /from/file/keeper-1\n"), "{told}");
+    assert!(told.contains("tick 300 ms, a learner may take 3 s to follow and 2100 ms to answer"), "{told}");
+}
+
+#[test]
+fn the_files_for_three_machines_say_what_they_would_do() {
+    let folder = Folder::new();
+    let secret = folder.0.join("secret");
+    std::fs::write(&secret, "not short, and not guessed\n").unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploy");
+    let config = deploy.join("node.toml");
+    let environment = std::fs::read_to_string(deploy.join("node.env")).unwrap();
+    let mut command = glasshouse(&["node", "--check", "--config", config.to_str().unwrap()]);
+    command.args(["--secret-file", secret.to_str().unwrap()]);
+    for line in environment.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.split_once('=').unwrap();
+        command.env(name, value);
+    }
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "keeper-1 of the cluster \"example\"",
+        "  peers connect to 0.0.0.0:2888, with a shared secret, without TLS",
+        "  its peers are keeper-2 at two.example.org:2888, keeper-3 at three.example.org:2888",
+        "  3 vote and 2 make a quorum",
+        "  tick 2 s, a learner may take 20 s to follow and 10 s to answer",
+        "broker-1 of the cluster \"example\"",
+        "  clients are told to connect to one.example.org:9092",
+        "  its session lasts 18 s",
+        "  min.insync.replicas is 2, by default 1",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line:?} is not in\n{told}");
+    }
+}
+
+#[test]
+fn a_node_of_both_roles_runs_and_stops() {
+    let folder = Folder::new();
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let reserved: Vec<TcpListener> = (0..5).map(|_| free()).collect();
+    let at: Vec<String> = reserved.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    let mut command = glasshouse(&["node", "--roles", "keeper,broker", "--keeper-id", "1", "--broker-id", "1"]);
+    command.args(["--data", folder.text(), "--keeper-listen", &at[0], "--keeper-mesh", &at[1]]);
+    command.args([
+        "--broker-listen",
+        &at[2],
+        "--broker-mesh",
+        &at[3],
+        "--broker-http",
+        &at[4],
+        "--broker-keepers",
+        &at[0],
+    ]);
+    drop(reserved);
+    let mut child = command.spawn().unwrap();
+    until("it is ready", || get(&at[4], "/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    signal_to(i64::from(child.id()), rustix::process::Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(folder.0.join("keeper-1").is_dir() && folder.0.join("broker-1").is_dir());
+}
