@@ -6,12 +6,13 @@
 #   make up        a cluster of native processes: Kafka on 9092, ZooKeeper on 2181 (UP=flags of `glasshouse up`)
 #   make test      every test
 #   make sim       10,000 seeds of the swarm
-#   make bench     how fast the simulator is
+#   make bench     how fast it is, beside Apache's own and others measured in the same run
+#   make interop   foreign clients and Apache's tools against real processes
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-wasm setup-page setup-browser build play up sim bench clean
+.PHONY: help setup setup-wasm setup-page setup-browser setup-python build play up sim clean
 
 PORT ?= 8080
 WASM_BINDGEN := 0.2.130
@@ -19,16 +20,18 @@ TRUNK := 0.21.14
 WASM_PACK := 0.15.1
 BINARYEN := 132
 # One folder for every clone of this user, so that a second clone installs nothing.
-TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glasshouse/tools
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glasshouse
+TOOLS := $(CACHE)/tools
+PYTHON := $(CACHE)/python
 # Ours first: the versions matter.
 export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 # Trunk reads NO_COLOR as a flag of its own and takes nothing but true and false.
 export NO_COLOR ?= true
 
 help:
-	@sed -n '4,10s/^# *//p' Makefile
+	@sed -n '4,12s/^# *//p' Makefile
 
-setup: setup-wasm setup-page setup-browser
+setup: setup-wasm setup-page setup-browser setup-python
 
 # -- tools: each line looks first, and says what it is about to do ---------------------------------------------------
 
@@ -64,6 +67,17 @@ setup-browser: setup-wasm
 	  echo "setup: Chromium and its driver, through apt"; \
 	  $$as apt-get update -qq; $$as apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation >/dev/null; fi
 
+# The Python clients of the tests, each pinned; a folder of their own, renewed when the pins change.
+setup-python: $(PYTHON)/.installed
+$(PYTHON)/.installed: tests/interop/python/requirements.txt
+	@echo "setup: Kafka and ZooKeeper clients for Python"
+	@python3 -m venv $(PYTHON) 2>/dev/null || { \
+	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+	    apt-get update -qq; apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null; python3 -m venv $(PYTHON); \
+	  else echo "setup: install Python 3 with its venv (Debian: apt-get install python3-venv), then run this again"; exit 1; fi; }
+	@$(PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
 # -- the page --------------------------------------------------------------------------------------------------------
 
 build: setup-page
@@ -97,10 +111,8 @@ up:
 sim:
 	@cargo sim --seeds 0..10000
 
-bench:
-	@cargo sim --bench
-
 include make/test.mk
+include make/peers.mk
 
 clean:
 	cargo clean

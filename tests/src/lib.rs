@@ -3,4 +3,5 @@
 pub mod arguments;
 pub mod bench;
 pub mod explore;
+pub mod process;
 pub mod texts;

