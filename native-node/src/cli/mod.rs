@@ -1,6 +1,15 @@
 //! The command line: which commands there are, and how each ends. What a command does lies in a module of its own.
 
+pub mod completions;
+pub mod consume;
 pub mod node;
+pub mod produce;
+pub mod reach;
+pub mod status;
+pub mod stone;
+pub mod term;
+pub mod topic;
+pub mod zk;
 
 use crate::config::Usage;
 use anyhow::Result;
@@ -22,6 +31,20 @@ pub enum Command {
     Up(Box<crate::up::Args>),
     /// Run one node of a cluster, or both roles in one process
     Node(Box<crate::config::args::Args>),
+    /// Make, list, describe and delete topics
+    Topic(topic::Args),
+    /// Write a record for each line of standard input
+    Produce(produce::Args),
+    /// Print the records of a topic
+    Consume(consume::Args),
+    /// Ask the ensemble, or open a shell to it
+    Zk(zk::Args),
+    /// Tell how a cluster is
+    Status(status::Args),
+    /// Throw stones at a cluster that was started for it (up --stones)
+    Stone(stone::Args),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::Args),
 }
 
 /// Runs the command line of this process. It ends with 0, with 2 if the arguments make no sense, or else with 1.
@@ -47,6 +70,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(args) => crate::up::run(*args),
         Command::Node(args) => node::run(*args),
+        Command::Topic(args) => topic::run(args),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Zk(args) => zk::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Stone(args) => stone::run(args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -1,0 +1,117 @@
+//! `glasshouse zk`: one question to the ensemble, or a shell.
+
+mod ops;
+mod shell;
+
+use super::reach::{EXIT_CODES, Reach, run as run_async};
+use super::term::Out;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Flags of `glasshouse zk`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, subcommand_help_heading = "Commands (without one: a shell)")]
+pub struct Args {
+    #[command(subcommand)]
+    pub op: Option<Op>,
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// What can be asked. Paths begin with `/`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Op {
+    /// List the children of a node
+    Ls {
+        #[arg(default_value = "/")]
+        path: String,
+        /// And theirs, all the way down
+        #[arg(short = 'R', long)]
+        recursive: bool,
+    },
+    /// Print a node's data
+    Get {
+        path: String,
+        /// And its stat
+        #[arg(short, long)]
+        stat: bool,
+        /// In the shell: tell when it changes, once
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Replace a node's data
+    Set {
+        path: String,
+        data: String,
+        /// Only if it still has this version
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        version: i32,
+    },
+    /// Make a node
+    Create {
+        path: String,
+        #[arg(default_value = "", hide_default_value = true)]
+        data: String,
+        /// It goes with this session
+        #[arg(short, long)]
+        ephemeral: bool,
+        /// Its name is completed with a number
+        #[arg(short, long)]
+        sequential: bool,
+        /// With whatever is missing above it
+        #[arg(short, long, conflicts_with_all = ["ephemeral", "sequential"])]
+        parents: bool,
+    },
+    /// Delete a node
+    Delete {
+        path: String,
+        /// Only if it still has this version
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        version: i32,
+        /// With everything below it
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Print a node's stat
+    Stat {
+        path: String,
+        /// In the shell: tell when it comes, changes or goes, once
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Tell what happens to a node and its children, until interrupted
+    Watch {
+        path: String,
+        /// End after so many events
+        #[arg(short = 'n', long, value_name = "N")]
+        count: Option<u64>,
+    },
+    /// Let the keeper catch up with the leader
+    Sync {
+        #[arg(default_value = "/")]
+        path: String,
+    },
+}
+
+/// Asks, or opens the shell.
+///
+/// # Errors
+/// What the ensemble says.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Some(op) = args.op else { return super::reach::ended(shell::run(&args.reach)) };
+    run_async(async move {
+        let session = args.reach.session().await?;
+        let mut out = Out::new(args.reach.json);
+        if matches!(op, Op::Create { ephemeral: true, .. }) {
+            eprintln!(
+                "glasshouse: the node goes with this session, which ends now; in the shell (glasshouse zk) it stays"
+            );
+        }
+        let done = ops::run(&session, &op, &mut out).await;
+        let flushed = out.flush();
+        session.close().await;
+        done?;
+        flushed?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
