@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 // Foundations.
+pub mod ordered;
 pub mod id;
 pub mod time;
 pub mod rng;

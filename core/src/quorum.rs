@@ -1,8 +1,8 @@
 //! Majorities over small sets of keepers. Pure.
 
 use crate::id::KeeperId;
+use crate::ordered::OrdSet;
 use core::fmt;
-use std::collections::BTreeSet;
 
 /// A set of keepers, as small as their ids allow. Cheap to copy: a leader keeps one for each outstanding proposal.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ impl fmt::Debug for KeeperSet {
 /// Who votes. A value, so that a proposal may carry two during a reconfiguration (protocol.md A.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Quorum {
-    voters: BTreeSet<KeeperId>,
+    voters: OrdSet<KeeperId>,
 }
 
 impl Quorum {
@@ -57,7 +57,7 @@ impl Quorum {
     }
 
     /// Strictly more than half of the voters; who does not vote does not count.
-    pub fn contains(&self, who: &BTreeSet<KeeperId>) -> bool {
+    pub fn contains(&self, who: &OrdSet<KeeperId>) -> bool {
         who.iter().filter(|id| self.is_voter(**id)).count() * 2 > self.voters.len()
     }
 }
@@ -66,7 +66,7 @@ impl Quorum {
 mod tests {
     use super::*;
 
-    fn ids(of: &[u8]) -> BTreeSet<KeeperId> {
+    fn ids(of: &[u8]) -> OrdSet<KeeperId> {
         of.iter().copied().map(KeeperId).collect()
     }
 

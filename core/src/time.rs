@@ -2,9 +2,9 @@
 //!
 //! Nothing here reads a clock; every host hands in [`Now`].
 
+use crate::ordered::{OrdMap, OrdSet};
 use core::fmt;
 use core::ops::{Add, AddAssign, Div, Mul, Sub};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A moment of a node's monotone clock, in nanoseconds since a zero of the host's choice.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,13 +141,13 @@ impl fmt::Display for Span {
 /// A table of named deadlines: at most one for each timer, the soonest at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Deadlines<T: Ord + Clone> {
-    by_timer: BTreeMap<T, Instant>,
-    by_time: BTreeSet<(Instant, T)>,
+    by_timer: OrdMap<T, Instant>,
+    by_time: OrdSet<(Instant, T)>,
 }
 
 impl<T: Ord + Clone> Default for Deadlines<T> {
     fn default() -> Self {
-        Deadlines { by_timer: BTreeMap::new(), by_time: BTreeSet::new() }
+        Deadlines { by_timer: OrdMap::new(), by_time: OrdSet::new() }
     }
 }
 

@@ -4,13 +4,13 @@
 //! survives which crash is in the table of ARCHITECTURE.md ("Lanes").
 
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition, ZabEpoch, Zxid};
+use crate::ordered::OrdMap;
 use crate::record::batch::Stamped;
 use crate::record::epoch_cache::EpochCache;
 use crate::record::offset::{LogRange, Offset, Position};
 use crate::record::producer::{ProducerSnapshot, ProducerStates};
 use bytes::Bytes;
 use core::fmt;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A queue of storage operations with a durability of its own.
@@ -180,7 +180,7 @@ pub struct BrokerImage {
     pub cluster: Option<String>,
     /// The last stop was orderly, and nothing was scanned.
     pub clean: bool,
-    pub partitions: BTreeMap<TopicPartition, PartitionImage>,
+    pub partitions: OrdMap<TopicPartition, PartitionImage>,
     pub cuts: Vec<Cut>,
 }
 

@@ -5,8 +5,8 @@ use crate::api::kafka::{
     AlterPartitionData, AlterPartitionRequest, AlterPartitionResponse, AlterPartitionTopic, ErrorCode, IsrMember,
 };
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicId, TopicPartition};
+use crate::ordered::OrdMap;
 use crate::time::{Instant, Span};
-use std::collections::BTreeMap;
 
 /// How long a request waits before it is sent again.
 const AGAIN_AFTER: Span = Span::millis(50);
@@ -24,8 +24,8 @@ pub struct Proposal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AlterPartitions {
     /// One for each partition, until it is answered for good.
-    waiting: BTreeMap<TopicPartition, Proposal>,
-    under_way: Option<(i32, BTreeMap<TopicPartition, Proposal>)>,
+    waiting: OrdMap<TopicPartition, Proposal>,
+    under_way: Option<(i32, OrdMap<TopicPartition, Proposal>)>,
     not_before: Option<Instant>,
 }
 
@@ -118,7 +118,7 @@ impl AlterPartitions {
 
     /// The same proposal must be asked again.
     pub fn resend(&mut self, partition: TopicPartition, proposal: Proposal, now: Instant) {
-        self.ask_again(BTreeMap::from([(partition, proposal)]), now);
+        self.ask_again(OrdMap::from([(partition, proposal)]), now);
     }
 
     /// The channel to the controller broke: whether it heard us is not known.
@@ -128,7 +128,7 @@ impl AlterPartitions {
         }
     }
 
-    fn ask_again(&mut self, proposals: BTreeMap<TopicPartition, Proposal>, now: Instant) {
+    fn ask_again(&mut self, proposals: OrdMap<TopicPartition, Proposal>, now: Instant) {
         if !proposals.is_empty() {
             self.not_before = Some(now + AGAIN_AFTER);
             for (partition, proposal) in proposals {

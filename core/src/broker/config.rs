@@ -5,9 +5,9 @@
 
 use crate::id::BrokerId;
 use crate::node::Address;
+use crate::ordered::OrdMap;
 use crate::rules::Rules;
 use crate::time::Span;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// When a replica counts its own log end.
@@ -169,7 +169,7 @@ settings! {
 
 impl TopicSettings {
     /// The broker's settings under a topic's overrides. An override that cannot be read is passed over.
-    pub fn of(broker: &Settings, overrides: Option<&BTreeMap<String, String>>) -> TopicSettings {
+    pub fn of(broker: &Settings, overrides: Option<&OrdMap<String, String>>) -> TopicSettings {
         let mut settings = TopicSettings {
             min_insync_replicas: broker.min_insync_replicas,
             unclean_leader_election_enable: broker.unclean_leader_election_enable,
@@ -242,7 +242,7 @@ mod tests {
     fn a_topic_overrides_its_broker() {
         let mut broker = Settings::default();
         broker.min_insync_replicas = 2;
-        let overrides = BTreeMap::from([("segment.bytes".to_owned(), "4096".to_owned())]);
+        let overrides = OrdMap::from([("segment.bytes".to_owned(), "4096".to_owned())]);
         let topic = TopicSettings::of(&broker, Some(&overrides));
         assert_eq!((topic.min_insync_replicas, topic.segment_bytes, topic.retention_bytes), (2, 4096, -1));
     }

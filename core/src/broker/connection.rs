@@ -6,8 +6,9 @@ use crate::api::peer::Channel;
 use crate::id::ConnId;
 use crate::machine::Effects;
 use crate::node::{Effect, Reply};
+use crate::ordered::OrdMap;
 use crate::record::offset::LogRange;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Where an answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +32,7 @@ pub enum Asker {
 /// The connections of all clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Connections {
-    open: BTreeMap<ConnId, Connection>,
+    open: OrdMap<ConnId, Connection>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -16,9 +16,9 @@ use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, To
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
+use crate::ordered::OrdSet;
 use crate::record::offset::Offset;
 use crate::time::Now;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Broker {
@@ -76,7 +76,7 @@ impl Broker {
             let at = now.at + self.settings.high_watermark_checkpoint_interval;
             self.deadlines.set(Timer::CheckpointHighWatermarks, at);
         }
-        let mut touched = BTreeSet::new();
+        let mut touched = OrdSet::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
             let partitions = topic.partitions.iter().map(|told| {
@@ -110,7 +110,7 @@ impl Broker {
         topic: &Arc<str>,
         topic_id: TopicId,
         told: &LeaderAndIsrPartition,
-        touched: &mut BTreeSet<TopicPartition>,
+        touched: &mut OrdSet<TopicPartition>,
         fx: &mut Effects<Effect>,
     ) -> Result<(), ErrorCode> {
         let name = TopicPartition::new(topic.clone(), told.partition);

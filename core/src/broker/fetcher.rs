@@ -11,22 +11,22 @@ use crate::api::kafka::{
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Offset;
 use crate::time::Instant;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// ListOffsets' questions.
 pub const LATEST: i64 = -1;
 pub const EARLIEST: i64 = -2;
 
 /// Partitions by name, as the broker holds them.
-pub type Partitions = BTreeMap<TopicPartition, Partition>;
+pub type Partitions = OrdMap<TopicPartition, Partition>;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fetcher {
-    pub partitions: BTreeSet<TopicPartition>,
+    pub partitions: OrdSet<TopicPartition>,
     /// What is under way, by its correlation id.
     call: Option<(i32, Asked)>,
     /// The leader could not be reached: not before this.

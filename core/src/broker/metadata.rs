@@ -9,7 +9,7 @@ use crate::api::kafka::{
     UpdateMetadataRequest,
 };
 use crate::id::{BrokerId, LeaderEpoch, NodeId, TopicId, TopicPartition};
-use std::collections::BTreeMap;
+use crate::ordered::OrdMap;
 use std::sync::Arc;
 
 /// The listener that clients use.
@@ -26,10 +26,10 @@ const DURING_DELETE: BrokerId = BrokerId(-2);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
     pub cluster_id: Arc<str>,
-    brokers: BTreeMap<BrokerId, KnownBroker>,
+    brokers: OrdMap<BrokerId, KnownBroker>,
     controller: Option<BrokerId>,
-    topics: BTreeMap<Arc<str>, KnownTopic>,
-    names: BTreeMap<TopicId, Arc<str>>,
+    topics: OrdMap<Arc<str>, KnownTopic>,
+    names: OrdMap<TopicId, Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ struct KnownBroker {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct KnownTopic {
     id: TopicId,
-    partitions: BTreeMap<i32, UpdateMetadataPartition>,
+    partitions: OrdMap<i32, UpdateMetadataPartition>,
 }
 
 impl Metadata {

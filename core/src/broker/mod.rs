@@ -37,6 +37,7 @@ use crate::keeper::client::{ClientConfig, SessionClient};
 use crate::machine::{Effects, Machine, Ticket};
 use crate::node::{Address, Effect, Input, Reply, RequestBody};
 use crate::note::broker::BrokerNote;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::{LogRange, Offset};
 use crate::rng::Rng;
 use crate::time::{Deadlines, Instant, Now, Wake};
@@ -50,7 +51,7 @@ use partition::log::Log;
 use partition::purgatory::Purgatory;
 use partition::{Context, Partition};
 use registration::{Question, Registration};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// See the module.
@@ -59,9 +60,9 @@ pub struct Broker {
     config: BrokerConfig,
     /// What is in force: the configured ones under `/config/brokers`' overrides.
     settings: Settings,
-    default_configs: BTreeMap<String, String>,
-    own_configs: BTreeMap<String, String>,
-    topic_configs: BTreeMap<Arc<str>, BTreeMap<String, String>>,
+    default_configs: OrdMap<String, String>,
+    own_configs: OrdMap<String, String>,
+    topic_configs: OrdMap<Arc<str>, OrdMap<String, String>>,
     rng: Rng,
 
     // Who it is.
@@ -78,15 +79,15 @@ pub struct Broker {
     controller_epoch: ControllerEpoch,
     controller: Option<Controller>,
     /// The controller's askers, under the numbers it knows them by.
-    askers: BTreeMap<u64, Asker>,
+    askers: OrdMap<u64, Asker>,
     last_asker: u64,
 
     // Its replicas.
-    partitions: BTreeMap<TopicPartition, Partition>,
+    partitions: OrdMap<TopicPartition, Partition>,
     /// The last ticket of a lane whose log was deleted: a new log of that name goes on from there.
-    retired: BTreeMap<TopicPartition, Ticket>,
+    retired: OrdMap<TopicPartition, Ticket>,
     purgatory: Purgatory,
-    fetchers: BTreeMap<BrokerId, Fetcher>,
+    fetchers: OrdMap<BrokerId, Fetcher>,
     alter: AlterPartitions,
     /// The first LeaderAndIsr of this boot has come: high watermarks are checkpointed from now on (C.5).
     told_to_lead: bool,
@@ -95,14 +96,14 @@ pub struct Broker {
 
     // Conversations.
     connections: Connections,
-    channels: BTreeMap<NodeId, Channel>,
+    channels: OrdMap<NodeId, Channel>,
     /// Brokers that the controller was told can be reached.
-    told_up: BTreeSet<BrokerId>,
-    calls: BTreeMap<i32, Call>,
+    told_up: OrdSet<BrokerId>,
+    calls: OrdMap<i32, Call>,
     last_correlation: i32,
     to_myself: VecDeque<ToMyself>,
-    reads: BTreeMap<Ticket, reads::Read>,
-    listings: BTreeMap<u64, reads::Listing>,
+    reads: OrdMap<Ticket, reads::Read>,
+    listings: OrdMap<u64, reads::Listing>,
     last_read: Ticket,
 
     /// Producer ids handed out by the controller and not yet by us: the next, and how many.
@@ -193,29 +194,29 @@ impl Broker {
             meta,
             registration: Registration::default(),
             keeper: SessionClient::new(client, rng.fork("session")),
-            default_configs: BTreeMap::new(),
-            own_configs: BTreeMap::new(),
-            topic_configs: BTreeMap::new(),
+            default_configs: OrdMap::new(),
+            own_configs: OrdMap::new(),
+            topic_configs: OrdMap::new(),
             metadata: Metadata::default(),
             controller_epoch: ControllerEpoch(-1),
             controller: None,
-            askers: BTreeMap::new(),
+            askers: OrdMap::new(),
             last_asker: 0,
-            partitions: BTreeMap::new(),
-            retired: BTreeMap::new(),
+            partitions: OrdMap::new(),
+            retired: OrdMap::new(),
             purgatory: Purgatory::default(),
-            fetchers: BTreeMap::new(),
+            fetchers: OrdMap::new(),
             alter: AlterPartitions::default(),
             told_to_lead: false,
             checkpointed: Checkpoints::default(),
             connections: Connections::default(),
-            channels: BTreeMap::new(),
-            told_up: BTreeSet::new(),
-            calls: BTreeMap::new(),
+            channels: OrdMap::new(),
+            told_up: OrdSet::new(),
+            calls: OrdMap::new(),
             last_correlation: 0,
             to_myself: VecDeque::new(),
-            reads: BTreeMap::new(),
-            listings: BTreeMap::new(),
+            reads: OrdMap::new(),
+            listings: OrdMap::new(),
             last_read: Ticket::default(),
             producer_ids: (ProducerId::NONE, 0),
             wants_producer_id: VecDeque::new(),

@@ -14,8 +14,8 @@ use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, Event, Ke
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
+use crate::ordered::OrdMap;
 use crate::time::{Instant, Now, Span};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Ids up to this one are for configured brokers; generated ones lie above (`reserved.broker.max.id`).
@@ -205,7 +205,7 @@ impl Broker {
                     Ok(_) | Err(KeeperError::NONODE) => Default::default(),
                     Err(_) => return,
                 };
-                let configs: BTreeMap<String, String> = configs.into_iter().collect();
+                let configs: OrdMap<String, String> = configs.into_iter().collect();
                 self.apply_config(now, &kind, name, configs, fx);
             }
         }
@@ -362,7 +362,7 @@ impl Broker {
         now: Now,
         kind: &str,
         name: Arc<str>,
-        configs: BTreeMap<String, String>,
+        configs: OrdMap<String, String>,
         fx: &mut Effects<Effect>,
     ) {
         match kind {

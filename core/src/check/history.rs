@@ -7,10 +7,10 @@ use super::Findings;
 use super::log::{Batch, Ghost, Logs};
 use crate::id::{NodeId, SessionId, TopicPartition, Zxid};
 use crate::note::client::ClientNote;
+use crate::ordered::OrdMap;
 use crate::time::{Instant, Span};
 use crate::znode::{Txn, TxnHeader};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Versions of one znode that are remembered.
@@ -34,21 +34,21 @@ struct Version {
 struct Sequences {
     upto: usize,
     /// The last (epoch, sequence) of each producer.
-    last: BTreeMap<i64, (i16, i32)>,
+    last: OrdMap<i64, (i16, i32)>,
 }
 
 /// What clients were told, as far as it can still be contradicted.
 #[derive(Clone, Debug, Default)]
 pub struct Histories {
-    sequences: BTreeMap<TopicPartition, Sequences>,
+    sequences: OrdMap<TopicPartition, Sequences>,
     /// Acknowledged by a leader alone, and not yet committed: base offset to the first record's value.
-    weak: BTreeMap<TopicPartition, BTreeMap<i64, u64>>,
-    nodes: Arc<BTreeMap<Arc<str>, Arc<Vec<Version>>>>,
-    ephemerals: BTreeMap<SessionId, Vec<Arc<str>>>,
+    weak: OrdMap<TopicPartition, OrdMap<i64, u64>>,
+    nodes: Arc<OrdMap<Arc<str>, Arc<Vec<Version>>>>,
+    ephemerals: OrdMap<SessionId, Vec<Arc<str>>>,
     /// When each producer was answered last.
-    answered: BTreeMap<NodeId, Instant>,
+    answered: OrdMap<NodeId, Instant>,
     /// The last zxid each session saw.
-    seen: BTreeMap<SessionId, Zxid>,
+    seen: OrdMap<SessionId, Zxid>,
 }
 
 impl Histories {
@@ -63,7 +63,7 @@ impl Histories {
         let log = ghost.committed();
         if sequences.upto > log.len() {
             // Given up: what was followed no longer counts.
-            *sequences = Sequences { upto: log.len(), last: BTreeMap::new() };
+            *sequences = Sequences { upto: log.len(), last: OrdMap::new() };
         }
         for batch in log.iter_from(sequences.upto) {
             if batch.producer >= 0 {
@@ -320,7 +320,7 @@ fn is_it(batch: &Batch, records: u32, first: u64) -> bool {
 
 /// HIST-4: sequences of one producer epoch follow each other without gap or repetition.
 fn follow(
-    last: &mut BTreeMap<i64, (i16, i32)>,
+    last: &mut OrdMap<i64, (i16, i32)>,
     batch: &Batch,
     partition: &TopicPartition,
     ghost: &Ghost,

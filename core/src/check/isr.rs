@@ -4,9 +4,9 @@
 use super::Findings;
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
 use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, TopicPartition, Zxid};
+use crate::ordered::OrdMap;
 use crate::znode::Txn;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A partition as its znodes say.
@@ -34,12 +34,12 @@ impl Partition {
 /// What the znodes of the brokers' side say.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    partitions: BTreeMap<TopicPartition, Partition>,
+    partitions: OrdMap<TopicPartition, Partition>,
     /// What `/controller_epoch` holds.
     controller_epoch: Option<ControllerEpoch>,
     /// Who said that it became controller in which epoch; pruned to the newest.
-    controllers: BTreeMap<ControllerEpoch, NodeId>,
-    registrations: BTreeMap<BrokerId, BrokerEpoch>,
+    controllers: OrdMap<ControllerEpoch, NodeId>,
+    registrations: OrdMap<BrokerId, BrokerEpoch>,
     /// An operator asked for an unclean election, or may have allowed them.
     unclean_asked: bool,
     /// Leaders elected from outside the ISR, not yet fetched by [`Cluster::take_unclean`].

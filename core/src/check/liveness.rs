@@ -8,9 +8,9 @@ use crate::client::Client;
 use crate::id::{BrokerId, ControllerEpoch, KeeperId, NodeId, SessionId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::nodes::Node;
+use crate::ordered::OrdSet;
 use crate::time::Span;
 use crate::zab::Role;
-use std::collections::BTreeSet;
 
 /// The machines of a world at rest.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl<'a> Nodes<'a> {
             if keeper.role().is_serving() {
                 checks.trees.compare(me, tree.last_zxid(), tree.digest(), &mut checks.find);
             }
-            let open: BTreeSet<_> = tree.sessions().map(|(session, _)| session).collect();
+            let open: OrdSet<_> = tree.sessions().map(|(session, _)| session).collect();
             if let Some((session, path)) = tree.all_ephemerals().find(|(session, _)| !open.contains(session)) {
                 checks.find.fire("TREE-2", || {
                     format!("keeper-{me} holds {path} of session {session}, which is not open at {}", tree.last_zxid())
@@ -72,7 +72,7 @@ impl<'a> Nodes<'a> {
 
     fn partitions(&self, checks: &mut Checks) {
         let Checks { cluster, logs, find, promise, .. } = checks;
-        let live: BTreeSet<BrokerId> = self.brokers.iter().map(|broker| broker.id()).collect();
+        let live: OrdSet<BrokerId> = self.brokers.iter().map(|broker| broker.id()).collect();
         for (name, told) in cluster.partitions() {
             let Some(state) = &told.state else { continue };
             let leads = |broker: &&&Broker| {
@@ -147,7 +147,7 @@ pub fn controller(brokers: &[(BrokerId, bool, Option<ControllerEpoch>)], find: &
 pub fn partition(
     name: &TopicPartition,
     told: &Partition,
-    live: &BTreeSet<BrokerId>,
+    live: &OrdSet<BrokerId>,
     ends: Option<(i64, i64)>,
     still: bool,
     find: &mut Findings,

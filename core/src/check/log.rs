@@ -9,10 +9,11 @@ mod duties;
 use super::run::Run;
 use super::{Faults, Findings};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
+use crate::ordered::OrdMap;
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
 use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Committed batches that are remembered of each partition.
 const KEEP: usize = 100_000;
@@ -139,8 +140,8 @@ pub struct Ghost {
     /// The highest high watermark a leader ever had.
     high_watermark: i64,
     /// Who led in each epoch; pruned to the newest.
-    leaders: BTreeMap<i32, BrokerId>,
-    replicas: BTreeMap<BrokerId, Replica>,
+    leaders: OrdMap<i32, BrokerId>,
+    replicas: OrdMap<BrokerId, Replica>,
     /// Committed batches from here on were given up, and why that was allowed.
     given_up: Option<(i64, String)>,
     /// A power loss took page caches that counted, from this offset on (`flush = kafka`). A leader may write such offsets
@@ -153,7 +154,7 @@ pub struct Ghost {
     /// The epoch of the last unclean election: older leaders that live on promise nothing.
     last_unclean: i32,
     /// Logs that were deleted; a power loss may bring one back.
-    deleted: BTreeMap<BrokerId, Replica>,
+    deleted: OrdMap<BrokerId, Replica>,
     /// A power loss took what its leader had written from this offset on, and an epoch up to this one goes on without a
     /// new election: it writes these offsets a second time.
     rewritten: Option<(i64, i32, &'static str)>,
@@ -303,7 +304,7 @@ impl Replica {
 /// The checker of every partition's log.
 #[derive(Clone, Debug, Default)]
 pub struct Logs {
-    ghosts: BTreeMap<TopicPartition, Ghost>,
+    ghosts: OrdMap<TopicPartition, Ghost>,
 }
 
 impl Logs {

@@ -37,6 +37,7 @@ use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::{SyncKind, ZabNote};
+use crate::ordered::OrdMap;
 use crate::record::offset::Offset;
 use crate::rules::Rules;
 use crate::time::{Instant, Span};
@@ -44,7 +45,6 @@ use crate::znode::LoggedTxn;
 use history::Histories;
 use isr::Cluster;
 use log::{Logs, Restart};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tree::Trees;
 use zab::{Ensemble, View};
@@ -72,7 +72,7 @@ pub struct Promise {
     /// Replicas count what is on their disks, not what is in their page caches.
     pub flush: bool,
     /// Each topic's `min.insync.replicas` and whether it allows unclean elections.
-    pub topics: BTreeMap<Arc<str>, TopicPromise>,
+    pub topics: OrdMap<Arc<str>, TopicPromise>,
     pub voters: u32,
     /// How long a healed world may take until everything moves again.
     pub patience: Span,
@@ -123,7 +123,7 @@ pub struct AllowedLoss {
 }
 
 /// How often something happened; the swarm prints it.
-pub type Counts = BTreeMap<&'static str, u64>;
+pub type Counts = OrdMap<&'static str, u64>;
 
 /// Where an observation was made.
 #[derive(Clone, Copy, Debug)]
@@ -213,10 +213,10 @@ struct Compared {
 pub struct Checks {
     promise: Promise,
     find: Findings,
-    faults: BTreeMap<NodeId, Faults>,
+    faults: OrdMap<NodeId, Faults>,
     ensemble: Ensemble,
     trees: Trees,
-    compared: BTreeMap<KeeperId, Compared>,
+    compared: OrdMap<KeeperId, Compared>,
     cluster: Cluster,
     logs: Logs,
     histories: Histories,

@@ -6,9 +6,10 @@
 use super::Findings;
 use crate::id::{KeeperId, SessionId, Zxid};
 use crate::note::keeper::KeeperNote;
+use crate::ordered::OrdMap;
 use crate::time::Span;
 use crate::znode::{Tree, Txn, TxnHeader};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Digests that are remembered.
@@ -19,13 +20,13 @@ const DIGESTS: usize = 2_048;
 pub struct Trees {
     /// A tree's digest at a zxid, as first seen; the newest.
     digests: VecDeque<(Zxid, u64)>,
-    sessions: BTreeMap<SessionId, i32>,
+    sessions: OrdMap<SessionId, i32>,
     /// Sessions that ended, by the zxid of their end; the newest.
-    ended: BTreeMap<Zxid, SessionId>,
+    ended: OrdMap<Zxid, SessionId>,
     /// The highest number given out under each parent.
-    numbers: BTreeMap<Arc<str>, i64>,
+    numbers: OrdMap<Arc<str>, i64>,
     /// Watches each session was armed with and not yet told of, at most.
-    armed: BTreeMap<(SessionId, Arc<str>), u32>,
+    armed: OrdMap<(SessionId, Arc<str>), u32>,
 }
 
 impl Trees {

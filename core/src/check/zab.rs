@@ -10,9 +10,10 @@ use crate::api::storage::StoreOp;
 use crate::digest::Digest;
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::note::zab::ZabNote;
+use crate::ordered::OrdMap;
 use crate::zab::{Peer, Role};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Committed transactions that are remembered.
 const KEEP: usize = 200_000;
@@ -82,13 +83,13 @@ impl View {
 #[derive(Clone, Debug, Default)]
 pub struct Ensemble {
     committed: Run<Txn>,
-    keepers: BTreeMap<KeeperId, Journal>,
+    keepers: OrdMap<KeeperId, Journal>,
     /// Established leaders by epoch; pruned to the newest.
-    leaders: BTreeMap<ZabEpoch, KeeperId>,
+    leaders: OrdMap<ZabEpoch, KeeperId>,
     /// Proposed and not yet committed.
-    proposed: BTreeMap<Zxid, u64>,
+    proposed: OrdMap<Zxid, u64>,
     /// The bytes of what was appended somewhere and is not yet committed.
-    bodies: BTreeMap<Zxid, Bytes>,
+    bodies: OrdMap<Zxid, Bytes>,
     voters: u32,
 }
 

@@ -11,11 +11,11 @@ use crate::id::{BrokerId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::client::ClientNote;
+use crate::ordered::OrdMap;
 use crate::record::batch::{Batch, batches};
 use crate::record::offset::Offset;
 use crate::time::{Instant, Now, Span};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ struct Reading {
 pub struct Consumer {
     config: Config,
     links: Links<Asked>,
-    reading: BTreeMap<TopicPartition, Reading>,
+    reading: OrdMap<TopicPartition, Reading>,
     pub read: u64,
 }
 
@@ -167,7 +167,7 @@ impl Consumer {
     }
 
     fn pump(&mut self, now: Now, fx: &mut Effects<Effect>) {
-        let mut by_leader: BTreeMap<BrokerId, Vec<FetchPartition>> = BTreeMap::new();
+        let mut by_leader: OrdMap<BrokerId, Vec<FetchPartition>> = OrdMap::new();
         let mut lost = Vec::new();
         for (partition, reading) in &mut self.reading {
             let Some(led) = self.links.leaders.get(partition) else {

@@ -5,10 +5,10 @@ use crate::api::kafka::{self, ErrorCode, MetadataRequest, MetadataResponse, Meta
 use crate::id::{BrokerId, DialId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
 use crate::node::{Address, Effect, KafkaRequest, Principal, Reply, Request, RequestBody};
+use crate::ordered::OrdMap;
 use crate::rng::Rng;
 use crate::time::{Instant, Span};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The versions a client of ours speaks: the highest of each API that every broker here knows.
@@ -68,11 +68,11 @@ pub struct Links<P> {
     rng: Rng,
     next_dial: u64,
     next_correlation: i32,
-    links: BTreeMap<DialId, Link>,
-    pending: BTreeMap<i32, Pending<P>>,
-    pub brokers: BTreeMap<BrokerId, Address>,
+    links: OrdMap<DialId, Link>,
+    pending: OrdMap<i32, Pending<P>>,
+    pub brokers: OrdMap<BrokerId, Address>,
     pub controller: Option<BrokerId>,
-    pub leaders: BTreeMap<TopicPartition, Led>,
+    pub leaders: OrdMap<TopicPartition, Led>,
     topics: Vec<Arc<str>>,
     /// A description is wanted, and not asked for before this.
     describe_at: Option<Instant>,
@@ -91,11 +91,11 @@ impl<P: Clone> Links<P> {
             rng,
             next_dial: 0,
             next_correlation: 0,
-            links: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            brokers: BTreeMap::new(),
+            links: OrdMap::new(),
+            pending: OrdMap::new(),
+            brokers: OrdMap::new(),
             controller: None,
-            leaders: BTreeMap::new(),
+            leaders: OrdMap::new(),
             topics,
             describe_at: Some(Instant::ZERO),
             described_last: Instant::ZERO,

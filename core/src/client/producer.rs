@@ -10,11 +10,12 @@ use crate::id::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::client::ClientNote;
+use crate::ordered::OrdMap;
 use crate::record::batch::{BatchBuilder, NewRecord};
 use crate::record::offset::Offset;
 use crate::time::{Instant, Now, Span};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What a producer is asked to do by itself.
@@ -86,7 +87,7 @@ pub struct Producer {
     id: Option<(ProducerId, ProducerEpoch)>,
     asking_id: bool,
     id_not_before: Instant,
-    queues: BTreeMap<TopicPartition, Queue>,
+    queues: OrdMap<TopicPartition, Queue>,
     next_value: u64,
     next_partition: u32,
     next_batch_at: Instant,

@@ -11,15 +11,16 @@ use crate::api::peer::{Channel, PacketType, PeerMessage, QuorumPacket};
 use crate::codec::{Reader, Result, Writer};
 use crate::id::{ConnId, KeeperId, SessionId, Zxid};
 use crate::node;
+use crate::ordered::OrdMap;
 use crate::znode::Id;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// What a learner keeps about its leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Learn {
     /// Sessions heard from since the last ping, with their timeouts.
-    touched: BTreeMap<SessionId, i32>,
+    touched: OrdMap<SessionId, i32>,
     /// Syncs the leader has not answered, oldest first: connection and xid.
     pub(super) syncs: VecDeque<(ConnId, i32)>,
 }

@@ -37,6 +37,7 @@ use crate::id::{ConnId, SessionId, ZabEpoch, Zxid};
 use crate::machine::{Effects, Machine};
 use crate::node;
 use crate::note::keeper::KeeperNote;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::rng::Rng;
 use crate::time::{Now, Span, UnixMillis, Wake};
 use crate::zab::{self, Peer, Role};
@@ -47,7 +48,6 @@ use bytes::Bytes;
 use learn::Learn;
 use session::SessionIds;
 use snapshots::Snapshots;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What one keeper is configured with.
@@ -69,7 +69,7 @@ pub struct Config {
     /// `extendedTypesEnabled`: nodes with a time to live.
     pub ttl_enabled: bool,
     /// `4lw.commands.whitelist`; srvr is always allowed.
-    pub words: BTreeSet<[u8; 4]>,
+    pub words: OrdSet<[u8; 4]>,
     /// For the word `conf`.
     pub client_port: u16,
     /// What `/zookeeper/config` holds: a line for each server, and the version.
@@ -87,7 +87,7 @@ impl Config {
             snapshot_piece: 64 << 10,
             reaper_interval: Span::secs(60),
             ttl_enabled: false,
-            words: BTreeSet::new(),
+            words: OrdSet::new(),
             client_port: 2181,
             members: Bytes::new(),
             zab,
@@ -119,9 +119,9 @@ pub struct Keeper {
     watches: WatchTable,
     snapshots: Snapshots,
 
-    connections: BTreeMap<ConnId, Connection>,
+    connections: OrdMap<ConnId, Connection>,
     /// The connection each session speaks through here.
-    by_session: BTreeMap<SessionId, ConnId>,
+    by_session: OrdMap<SessionId, ConnId>,
     session_ids: SessionIds,
     /// Requests and replies since the start, for the word srvr.
     received: u64,
@@ -186,8 +186,8 @@ impl Keeper {
             tree,
             watches: WatchTable::default(),
             snapshots: Snapshots::new(rng.fork("snapshots"), config.snap_count),
-            connections: BTreeMap::new(),
-            by_session: BTreeMap::new(),
+            connections: OrdMap::new(),
+            by_session: OrdMap::new(),
             session_ids: SessionIds::new(config.zab.me, now.wall),
             received: 0,
             sent: 0,

@@ -3,8 +3,8 @@
 
 use crate::api::keeper::ErrorCode;
 use crate::id::{KeeperId, SessionId};
+use crate::ordered::OrdMap;
 use crate::time::{Deadlines, Instant, Span, UnixMillis};
-use std::collections::BTreeMap;
 
 /// Session ids of one boot: the keeper's id on top, then 40 bits of milliseconds, then a counter that runs over into
 /// them. The milliseconds are the wall clock's: a host's monotone clock may start anew with each boot.
@@ -63,7 +63,7 @@ pub fn bucket(now: Instant, timeout_ms: i32, tick: Span) -> Instant {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tracker {
     tick: Span,
-    sessions: BTreeMap<SessionId, Tracked>,
+    sessions: OrdMap<SessionId, Tracked>,
     expiry: Deadlines<SessionId>,
 }
 
@@ -82,7 +82,7 @@ pub struct Tracked {
 impl Tracker {
     /// A new leader gives every session a full timeout from now.
     pub fn new(tick: Span, sessions: impl Iterator<Item = (SessionId, i32)>, now: Instant) -> Tracker {
-        let mut tracker = Tracker { tick, sessions: BTreeMap::new(), expiry: Deadlines::default() };
+        let mut tracker = Tracker { tick, sessions: OrdMap::new(), expiry: Deadlines::default() };
         for (session, timeout_ms) in sessions {
             tracker.track(session, timeout_ms, now);
         }

@@ -46,13 +46,13 @@ impl TestDisk {
 
 struct Ensemble {
     now: Now,
-    configs: BTreeMap<u8, Config>,
-    keepers: BTreeMap<u8, Keeper>,
-    disks: BTreeMap<u8, TestDisk>,
+    configs: OrdMap<u8, Config>,
+    keepers: OrdMap<u8, Keeper>,
+    disks: OrdMap<u8, TestDisk>,
     /// What is on its way, in one order, and so in order on every link.
     queue: VecDeque<(u8, Input)>,
     /// What each connection heard and has not been asked about.
-    heard: BTreeMap<ConnId, Vec<String>>,
+    heard: OrdMap<ConnId, Vec<String>>,
     raw: Vec<(ConnId, Reply)>,
     notes: Vec<String>,
     connections: u64,
@@ -76,7 +76,7 @@ impl Ensemble {
     fn with(adjust: impl Fn(&mut Config)) -> Ensemble {
         let configs = (1..=4).map(|id| {
             let mut zab = zab::Config::new(KeeperId(id), [1, 2, 3].map(KeeperId));
-            zab.observers = BTreeSet::from([KeeperId(4)]);
+            zab.observers = OrdSet::from([KeeperId(4)]);
             let mut config = Config::new(zab);
             adjust(&mut config);
             (id, config)
@@ -84,10 +84,10 @@ impl Ensemble {
         let mut ensemble = Ensemble {
             now: Now { at: Instant::ZERO, wall: UnixMillis(1_700_000_000_000) },
             configs: configs.collect(),
-            keepers: BTreeMap::new(),
+            keepers: OrdMap::new(),
             disks: (1..=4).map(|id| (id, TestDisk::default())).collect(),
             queue: VecDeque::new(),
-            heard: BTreeMap::new(),
+            heard: OrdMap::new(),
             raw: Vec::new(),
             notes: Vec::new(),
             connections: 0,
@@ -258,7 +258,7 @@ impl Ensemble {
     }
 
     fn assert_one_tree(&self) {
-        let digests: BTreeSet<_> =
+        let digests: OrdSet<_> =
             self.keepers.values().map(|keeper| (keeper.tree().last_zxid(), keeper.tree().digest())).collect();
         assert_eq!(digests.len(), 1, "{digests:?}");
         let diverged = self.notes.iter().find(|note| note.contains("another tree"));

@@ -8,9 +8,10 @@ use super::batch::{BatchHeader, ControlKind};
 use super::offset::Offset;
 use crate::codec::{self, Reader, Writer};
 use crate::id::{ProducerEpoch, ProducerId};
+use crate::ordered::{OrdMap, OrdSet};
 use crate::time::{Span, UnixMillis};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// Batches remembered for each producer: as many as it may have in flight.
 const REMEMBERED: usize = 5;
@@ -18,9 +19,9 @@ const REMEMBERED: usize = 5;
 /// What the log knows of every producer that wrote to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProducerStates {
-    by_id: BTreeMap<ProducerId, ProducerState>,
+    by_id: OrdMap<ProducerId, ProducerState>,
     /// First offsets of the transactions that are open.
-    open: BTreeSet<Offset>,
+    open: OrdSet<Offset>,
     /// Ended transactions as (first offset, marker's offset): unstable until the marker is below the high watermark.
     ended: VecDeque<(Offset, Offset)>,
     /// The offset after the last batch that was recorded.
@@ -54,6 +55,15 @@ pub struct BatchTrace {
 impl BatchTrace {
     pub fn base(&self) -> Offset {
         self.last + -i64::from(self.offset_delta)
+    }
+
+    fn decode(from: &mut Reader) -> codec::Result<BatchTrace> {
+        Ok(BatchTrace {
+            last_sequence: from.i32()?,
+            last: Offset(from.i64()?),
+            offset_delta: from.i32()?,
+            timestamp: from.i64()?,
+        })
     }
 
     /// The sequence of its first record, before which 2^31−1 may have come.
@@ -205,6 +215,31 @@ impl ProducerStates {
         self.by_id.is_empty()
     }
 
+    /// All of it, as a recording keeps it; a snapshot keeps less.
+    pub fn encode(&self, to: &mut Writer) {
+        to.i64(self.upto.0);
+        to.jute_vector(&self.open.iter().copied().collect::<Vec<_>>(), |to, first| to.i64(first.0));
+        to.i32(self.ended.len() as i32);
+        for (first, marker) in &self.ended {
+            to.i64(first.0);
+            to.i64(marker.0);
+        }
+        to.i32(self.by_id.len() as i32);
+        for (id, state) in &self.by_id {
+            to.i64(id.0);
+            state.encode(to);
+        }
+    }
+
+    /// Reads what [`encode`](ProducerStates::encode) wrote.
+    pub fn decode(from: &mut Reader) -> codec::Result<ProducerStates> {
+        let upto = Offset(from.i64()?);
+        let open = from.jute_vector(8, |from| from.i64().map(Offset))?.into_iter().collect();
+        let ended = from.jute_vector(16, |from| Ok((Offset(from.i64()?), Offset(from.i64()?))))?.into();
+        let by_id = from.jute_vector(34, |from| Ok((ProducerId(from.i64()?), ProducerState::decode(from)?)))?;
+        Ok(ProducerStates { by_id: by_id.into_iter().collect(), open, ended, upto })
+    }
+
     /// The state as a snapshot keeps it: of each producer's batches only the newest.
     pub fn snapshot(&self, upto: Offset) -> ProducerSnapshot {
         let entry = |(id, state): (&ProducerId, &ProducerState)| {
@@ -250,6 +285,30 @@ impl ProducerStates {
 }
 
 impl ProducerState {
+    fn encode(&self, to: &mut Writer) {
+        to.i16(self.epoch.0);
+        to.i64(self.last_timestamp);
+        to.i32(self.coordinator_epoch);
+        to.i64(self.transaction.map_or(-1, |first| first.0));
+        to.i32(self.batches.len() as i32);
+        for batch in &self.batches {
+            to.i32(batch.last_sequence);
+            to.i64(batch.last.0);
+            to.i32(batch.offset_delta);
+            to.i64(batch.timestamp);
+        }
+    }
+
+    fn decode(from: &mut Reader) -> codec::Result<ProducerState> {
+        Ok(ProducerState {
+            epoch: ProducerEpoch(from.i16()?),
+            last_timestamp: from.i64()?,
+            coordinator_epoch: from.i32()?,
+            transaction: Some(from.i64()?).filter(|first| *first >= 0).map(Offset),
+            batches: from.jute_vector(24, BatchTrace::decode)?.into(),
+        })
+    }
+
     fn new(epoch: ProducerEpoch) -> ProducerState {
         ProducerState { epoch, batches: VecDeque::new(), last_timestamp: -1, coordinator_epoch: -1, transaction: None }
     }
@@ -439,6 +498,9 @@ mod tests {
         let mut states = ProducerStates::default();
         states.record(&batch(0, 0, 2, 0));
         states.record(&batch(0, 2, 3, 2));
+        let mut whole = Writer::new();
+        states.encode(&mut whole);
+        assert_eq!(ProducerStates::decode(&mut Reader::new(whole.finish())), Ok(states.clone()));
         let snapshot = states.snapshot(Offset(5));
         let read = ProducerSnapshot::from_bytes(Offset(5), snapshot.to_bytes()).unwrap();
         assert_eq!(read, snapshot);

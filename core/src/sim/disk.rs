@@ -22,13 +22,14 @@ mod crash_points;
 
 use crate::api::storage::Lane;
 use crate::digest::Digest;
+use crate::ordered::OrdMap;
 use crate::record::offset::Position;
 use crate::rng::Rng;
 use crate::store::disk::{Disk, DiskError, Extent, FileId, FileName};
 use bytes::Bytes;
 use content::Content;
 use core::hash::{Hash, Hasher};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A write is cut only where a sector of the disk ends.
 const SECTOR: u64 = 512;
@@ -39,9 +40,9 @@ const UNSYNCED_KEPT: usize = 1024;
 /// The disk of one simulated node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SimDisk {
-    names: BTreeMap<FileName, FileId>,
-    files: BTreeMap<FileId, File>,
-    lanes: BTreeMap<Lane, LaneWrites>,
+    names: OrdMap<FileName, FileId>,
+    files: OrdMap<FileId, File>,
+    lanes: OrdMap<Lane, LaneWrites>,
     next_file: u64,
     /// Ordinal of the newest write accepted, and of the newest submitted.
     accepted: u64,

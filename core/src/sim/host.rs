@@ -10,12 +10,13 @@ use crate::id::{ConnId, DialId, NodeId};
 use crate::machine::Ticket;
 use crate::node::Input;
 use crate::nodes::Node;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::store::Store;
 use crate::time::{Instant, Span};
 use crate::wire::kafka::ClientCodec as KafkaCodec;
 use crate::wire::keeper::{ClientCodec as KeeperCodec, ServerCodec as KeeperServerCodec};
 use crate::wire::link::LinkCodec;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// A process or the machine it would run on.
 #[derive(Clone, Debug)]
@@ -32,15 +33,15 @@ pub struct Host {
     pub backlog: VecDeque<Input>,
 
     pub store: Store<SimDisk>,
-    pub loads: BTreeMap<(Lane, Ticket), Loaded>,
+    pub loads: OrdMap<(Lane, Ticket), Loaded>,
     /// Added to every sync and load.
     pub slow_disk: Span,
     pub lying_disk: bool,
 
-    pub conns: BTreeMap<ConnId, Conn>,
+    pub conns: OrdMap<ConnId, Conn>,
     pub next_conn: u64,
-    pub dials: BTreeMap<DialId, Dial>,
-    pub links: BTreeMap<NodeId, LinkCodec>,
+    pub dials: OrdMap<DialId, Dial>,
+    pub links: OrdMap<NodeId, LinkCodec>,
 
     /// When the world will look whether the node wants to be woken.
     pub look_at: Option<Instant>,
@@ -50,8 +51,8 @@ pub struct Host {
     pub wakes_now: u32,
 
     // What a tester asked for.
-    pub lose_reply_to: BTreeSet<NodeId>,
-    pub fail_reply_to: BTreeMap<NodeId, i16>,
+    pub lose_reply_to: OrdSet<NodeId>,
+    pub fail_reply_to: OrdMap<NodeId, i16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,18 +101,18 @@ impl Host {
             paused: None,
             backlog: VecDeque::new(),
             store: Store::new(SimDisk::new()),
-            loads: BTreeMap::new(),
+            loads: OrdMap::new(),
             slow_disk: Span::ZERO,
             lying_disk: false,
-            conns: BTreeMap::new(),
+            conns: OrdMap::new(),
             next_conn: 0,
-            dials: BTreeMap::new(),
-            links: BTreeMap::new(),
+            dials: OrdMap::new(),
+            links: OrdMap::new(),
             look_at: None,
             woke_at: Instant::ZERO,
             wakes_now: 0,
-            lose_reply_to: BTreeSet::new(),
-            fail_reply_to: BTreeMap::new(),
+            lose_reply_to: OrdSet::new(),
+            fail_reply_to: OrdMap::new(),
         }
     }
 

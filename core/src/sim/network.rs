@@ -8,10 +8,11 @@
 
 use crate::api::peer::{ChannelKind, PacketType};
 use crate::id::{ConnId, DialId, NodeId, Zxid};
+use crate::ordered::OrdMap;
 use crate::rng::mix;
 use crate::time::{Instant, Span};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Names one stream; never used twice in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,14 +168,14 @@ pub struct Network {
     pub latency: Latency,
     /// How long a doomed stream goes unnoticed by the hosts.
     pub dead_peer: Span,
-    directions: BTreeMap<(NodeId, NodeId), Direction>,
-    pub streams: BTreeMap<StreamId, Stream>,
+    directions: OrdMap<(NodeId, NodeId), Direction>,
+    pub streams: OrdMap<StreamId, Stream>,
     next_stream: u64,
     next_message: u64,
-    generations: BTreeMap<(NodeId, NodeId, ChannelKind), u32>,
-    channels: BTreeMap<(NodeId, NodeId, ChannelKind), StreamId>,
+    generations: OrdMap<(NodeId, NodeId, ChannelKind), u32>,
+    channels: OrdMap<(NodeId, NodeId, ChannelKind), StreamId>,
     /// The newest election message from one keeper to another: sent again when their channel comes up.
-    newest_vote: BTreeMap<(NodeId, NodeId), (Label, Bytes)>,
+    newest_vote: OrdMap<(NodeId, NodeId), (Label, Bytes)>,
 }
 
 /// Weather changes every so often.
@@ -194,13 +195,13 @@ impl Network {
             seed,
             latency,
             dead_peer,
-            directions: BTreeMap::new(),
-            streams: BTreeMap::new(),
+            directions: OrdMap::new(),
+            streams: OrdMap::new(),
             next_stream: 0,
             next_message: 0,
-            generations: BTreeMap::new(),
-            channels: BTreeMap::new(),
-            newest_vote: BTreeMap::new(),
+            generations: OrdMap::new(),
+            channels: OrdMap::new(),
+            newest_vote: OrdMap::new(),
         }
     }
 

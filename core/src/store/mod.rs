@@ -16,13 +16,13 @@ pub mod sync_lane;
 use crate::api::storage::{Lane, Load, Loaded, StoreOp};
 use crate::id::TopicPartition;
 use crate::machine::Ticket;
+use crate::ordered::OrdMap;
 use crate::record::offset::{LogRange, Position};
 use bytes::Bytes;
 use core::fmt;
 use disk::{Disk, DiskError, Extent, FileId};
 use journal::Journal;
 use segments::{INDEX_INTERVAL, PartitionLog};
-use std::collections::BTreeMap;
 use sync_lane::SyncLane;
 
 /// Why the store could not do what it was asked. The node stops.
@@ -62,21 +62,15 @@ impl From<DiskError> for StoreError {
 pub struct Store<D> {
     pub disk: D,
     journal: Journal,
-    logs: BTreeMap<TopicPartition, PartitionLog>,
-    syncs: BTreeMap<Lane, SyncLane>,
+    logs: OrdMap<TopicPartition, PartitionLog>,
+    syncs: OrdMap<Lane, SyncLane>,
     interval: u32,
 }
 
 impl<D: Disk> Store<D> {
     /// A store over a disk that was not looked at yet: boot before anything else.
     pub fn new(disk: D) -> Store<D> {
-        Store {
-            disk,
-            journal: Journal::default(),
-            logs: BTreeMap::new(),
-            syncs: BTreeMap::new(),
-            interval: INDEX_INTERVAL,
-        }
+        Store { disk, journal: Journal::default(), logs: OrdMap::new(), syncs: OrdMap::new(), interval: INDEX_INTERVAL }
     }
 
     /// As [`new`](Store::new), with another `index.interval.bytes`.

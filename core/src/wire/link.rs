@@ -11,8 +11,8 @@ use crate::api::kafka::ApiKey;
 use crate::api::peer::{ChannelKind, PeerMessage};
 use crate::codec::{Malformed, Result, Writer};
 use crate::node::KafkaRequest;
+use crate::ordered::OrdMap;
 use bytes::{Buf, Bytes};
-use std::collections::BTreeMap;
 
 const REQUEST: u8 = 0;
 const RESPONSE: u8 = 1;
@@ -21,7 +21,7 @@ const RESPONSE: u8 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkCodec {
     /// Our questions that wait for an answer, by correlation id.
-    asked: BTreeMap<i32, ApiKey>,
+    asked: OrdMap<i32, ApiKey>,
 }
 
 impl LinkCodec {

@@ -4,10 +4,10 @@
 use super::vote::Vote;
 use crate::api::peer::{Notification, ServerState};
 use crate::id::KeeperId;
+use crate::ordered::OrdMap;
 use crate::quorum::Quorum;
 use crate::time::{Instant, Span};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// A vote as it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,9 +52,9 @@ pub struct Election {
     /// The own vote at the start of the round.
     initial: Vote,
     /// Votes of this round, the last of each voter.
-    received: BTreeMap<KeeperId, Received>,
+    received: OrdMap<KeeperId, Received>,
     /// Votes of peers that have a leader.
-    outside: BTreeMap<KeeperId, Received>,
+    outside: OrdMap<KeeperId, Received>,
     /// A quorum agrees; decided then unless a better vote comes first.
     finalize_at: Option<Instant>,
     /// When the own vote is sent again, and the pause that led there.
@@ -71,8 +71,8 @@ impl Election {
             clock: 0,
             proposal: nobody,
             initial: nobody,
-            received: BTreeMap::new(),
-            outside: BTreeMap::new(),
+            received: OrdMap::new(),
+            outside: OrdMap::new(),
             finalize_at: None,
             resend_at: Instant::ZERO,
             interval: finalize_wait,
@@ -217,7 +217,7 @@ impl Election {
     }
 
     /// ZooKeeper's `checkLeader`: never join a leader that only third parties still believe in.
-    fn is_leader(&self, votes: &BTreeMap<KeeperId, Received>, n: &Notification) -> bool {
+    fn is_leader(&self, votes: &OrdMap<KeeperId, Received>, n: &Notification) -> bool {
         if n.leader == self.me {
             return self.clock == n.election_epoch;
         }
@@ -256,6 +256,6 @@ impl Election {
 }
 
 /// Whether a quorum's votes agree with this one.
-fn agreed(votes: &BTreeMap<KeeperId, Received>, with: &Received, voters: &Quorum) -> bool {
+fn agreed(votes: &OrdMap<KeeperId, Received>, with: &Received, voters: &Quorum) -> bool {
     voters.is_reached(|id| votes.get(&id).is_some_and(|vote| vote.agrees(with)))
 }

@@ -58,12 +58,12 @@ use crate::api::peer::{Channel, Notification, QuorumPacket};
 use crate::api::storage::{Load, Loaded, StoreOp};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::machine::Ticket;
+use crate::ordered::OrdSet;
 use crate::quorum::Quorum;
 use crate::rng::Rng;
 use crate::rules::Rules;
 use crate::time::Span;
 use bytes::Bytes;
-use std::collections::BTreeSet;
 
 /// What one peer is configured with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ pub struct Config {
     pub me: KeeperId,
     /// Who votes. Every keeper of the ensemble is in here or in `observers`.
     pub voters: Quorum,
-    pub observers: BTreeSet<KeeperId>,
+    pub observers: OrdSet<KeeperId>,
     /// ZooKeeper's `tickTime`.
     pub tick: Span,
     /// Ticks a learner may take to connect and synchronise, and a leader to be established.
@@ -102,7 +102,7 @@ impl Config {
         Config {
             me,
             voters: Quorum::majority_of(voters),
-            observers: BTreeSet::new(),
+            observers: OrdSet::new(),
             tick: Span::secs(2),
             init_limit: 10,
             sync_limit: 5,

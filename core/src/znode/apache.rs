@@ -92,7 +92,7 @@ fn load(file: &File) -> Tree {
 
 #[test]
 fn every_logged_txn_decodes_and_encodes_to_the_same_bytes() {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = crate::ordered::OrdMap::new();
     for (name, log) in LOGS.iter().flat_map(|logs| logs.iter()) {
         for frame in frames(log) {
             let logged = decode_txn(frame.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));

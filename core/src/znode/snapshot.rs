@@ -13,8 +13,8 @@ use super::tree::{Tree, Znode};
 use super::txn::{DIGEST_VERSION, TxnDigest};
 use crate::codec::{Malformed, Reader, Result, Writer};
 use crate::id::{SessionId, Zxid};
+use crate::ordered::OrdMap;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// Where a snapshot goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub struct SnapshotCursor {
     target: Target,
     /// The tree when the snapshot was begun, which costs nothing: its sessions and access lists are the ones written.
     begun: Tree,
-    keys: BTreeMap<AclList, i64>,
+    keys: OrdMap<AclList, i64>,
     stage: Stage,
     /// Over everything written so far, seals included.
     sum: Adler32,
@@ -351,7 +351,7 @@ impl SnapshotImage {
     /// Puts the tree together, as of `zxid`: the file's name, or what SNAP said. Every node must follow its parent.
     pub fn into_tree(self, zxid: Zxid) -> Result<Tree> {
         let wrong = |expected| Malformed { at: 0, expected };
-        let lists: BTreeMap<i64, AclList> = self.lists.into_iter().collect();
+        let lists: OrdMap<i64, AclList> = self.lists.into_iter().collect();
         let mut tree = Tree::bare();
         for (session, timeout) in self.sessions {
             tree.put_session(session, timeout);

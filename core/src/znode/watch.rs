@@ -7,7 +7,7 @@ use super::path::ZPath;
 use super::stat::StoredStat;
 use super::tree::{Change, ChangeKind};
 use crate::id::{ConnId, Zxid};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrdMap, OrdSet};
 
 /// What a watch waits for, and whether it stays after it fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,8 +44,8 @@ impl WatchKind {
 /// The watches of one keeper.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WatchTable {
-    by_path: BTreeMap<ZPath, BTreeSet<(ConnId, WatchKind)>>,
-    by_connection: BTreeMap<ConnId, BTreeSet<(ZPath, WatchKind)>>,
+    by_path: OrdMap<ZPath, OrdSet<(ConnId, WatchKind)>>,
+    by_connection: OrdMap<ConnId, OrdSet<(ZPath, WatchKind)>>,
     /// Persistent recursive watches in force; without one no ancestor need be asked.
     recursive: u32,
 }
@@ -97,8 +97,8 @@ impl WatchTable {
 
     /// The connections `change` concerns, each once; one-shot watches that waited for it are used up. A connection that
     /// watches a node's data and its children hears of its deletion once.
-    pub fn fire(&mut self, change: &Change) -> BTreeSet<ConnId> {
-        let mut told = BTreeSet::new();
+    pub fn fire(&mut self, change: &Change) -> OrdSet<ConnId> {
+        let mut told = OrdSet::new();
         if self.by_path.is_empty() {
             return told;
         }
@@ -117,7 +117,7 @@ impl WatchTable {
         if self.recursive > 0 && WatchKind::PersistentRecursive.hears(change.kind) {
             for ancestor in change.path.to_root().skip(1) {
                 let watches = self.by_path.get(&ancestor).into_iter().flatten();
-                told.extend(watches.filter(|(_, kind)| *kind == WatchKind::PersistentRecursive).map(|(conn, _)| conn));
+                told.extend(watches.filter(|(_, kind)| *kind == WatchKind::PersistentRecursive).map(|(conn, _)| *conn));
             }
         }
         told

@@ -259,7 +259,8 @@ fn report(name: &str, scenario: &Scenario, came: &Came, as_json: bool) {
                 "{}",
                 json!({"seed": scenario.seed, "entries": outcome.entries, "simulated_seconds": outcome.length.as_millis() / 1000,
                     "digest": format!("{:016x}", outcome.digest), "broken": broken,
-                    "allowed_losses": outcome.allowed.len(), "counts": outcome.counts})
+                    "allowed_losses": outcome.allowed.len(),
+                    "counts": outcome.counts.iter().collect::<BTreeMap<_, _>>()})
             );
         }
         Came::To(outcome) => {

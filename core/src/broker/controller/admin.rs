@@ -404,7 +404,7 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
     if topic.num_partitions != -1 || topic.replication_factor != -1 {
         return Err((ErrorCode::INVALID_REQUEST, "with an assignment, partitions and replication factor are -1"));
     }
-    let by_number: BTreeMap<i32, &Vec<BrokerId>> =
+    let by_number: OrdMap<i32, &Vec<BrokerId>> =
         topic.assignments.iter().map(|assignment| (assignment.partition, &assignment.brokers)).collect();
     let is_dense = by_number.keys().copied().eq(0..topic.assignments.len() as i32);
     if !is_dense {
@@ -412,7 +412,7 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
     }
     let length = topic.assignments[0].brokers.len();
     for replicas in by_number.values() {
-        let distinct: BTreeSet<&BrokerId> = replicas.iter().collect();
+        let distinct: OrdSet<&BrokerId> = replicas.iter().collect();
         if replicas.is_empty() || replicas.len() != length || distinct.len() != length {
             return invalid("all partitions have equally many, distinct replicas");
         }

@@ -13,7 +13,7 @@ impl Controller {
     }
 
     pub(super) fn on_brokers_read(&mut self, failover: bool, ids: Vec<BrokerId>, answers: Vec<Answer>, fx: Fx<'_>) {
-        let mut now = BTreeMap::new();
+        let mut now = OrdMap::new();
         for (id, answer) in ids.into_iter().zip(answers) {
             if let Ok(Done::Data { data: Some(data), stat }) = answer
                 && let Some(info) = BrokerInfo::decode(&data)
@@ -61,7 +61,7 @@ impl Controller {
     /// New registrations: they hear everything, the others of them, and their replicas go online.
     pub(super) fn brokers_up(&mut self, brokers: Vec<(BrokerId, LiveBroker)>, fx: Fx<'_>) {
         let others = self.context.broker_ids();
-        let ids: BTreeSet<BrokerId> = brokers.iter().map(|(id, _)| *id).collect();
+        let ids: OrdSet<BrokerId> = brokers.iter().map(|(id, _)| *id).collect();
         for (id, broker) in brokers {
             fx.note(ControllerNote::BrokerUp { id });
             self.outbox.add(id);
@@ -90,7 +90,7 @@ impl Controller {
     }
 
     pub(super) fn brokers_down(&mut self, ids: Vec<BrokerId>, fx: Fx<'_>) {
-        let ids: BTreeSet<BrokerId> = ids.into_iter().collect();
+        let ids: OrdSet<BrokerId> = ids.into_iter().collect();
         for id in &ids {
             fx.note(ControllerNote::BrokerDown { id: *id });
             self.outbox.remove(*id);

@@ -5,7 +5,7 @@
 use super::elect::Ballot;
 use crate::broker::znodes::{Assignment, BrokerInfo, PartitionState};
 use crate::id::{BrokerEpoch, BrokerId, PartitionEpoch, TopicId, TopicPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrdMap, OrdSet};
 use std::sync::Arc;
 
 /// A registered broker.
@@ -78,7 +78,7 @@ pub struct Partition {
     pub status: Status,
     /// `None` until the state znode exists.
     pub led: Option<Led>,
-    pub replicas: BTreeMap<BrokerId, ReplicaState>,
+    pub replicas: OrdMap<BrokerId, ReplicaState>,
 }
 
 impl Partition {
@@ -101,23 +101,23 @@ pub type Replica = (TopicPartition, BrokerId);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context {
     /// Registered brokers, those that are shutting down included.
-    pub brokers: BTreeMap<BrokerId, LiveBroker>,
+    pub brokers: OrdMap<BrokerId, LiveBroker>,
     /// Asked for a controlled shutdown; until their registration goes.
-    pub shutting_down: BTreeSet<BrokerId>,
-    pub topics: BTreeMap<Arc<str>, TopicId>,
-    pub partitions: BTreeMap<TopicPartition, Partition>,
+    pub shutting_down: OrdSet<BrokerId>,
+    pub topics: OrdMap<Arc<str>, TopicId>,
+    pub partitions: OrdMap<TopicPartition, Partition>,
     /// Replicas whose log directory failed.
-    pub broken: BTreeSet<Replica>,
+    pub broken: OrdSet<Replica>,
 
-    pub reassigning: BTreeSet<TopicPartition>,
+    pub reassigning: OrdSet<TopicPartition>,
     /// Of these, the ones asked for through `/admin/reassign_partitions`.
-    pub by_znode: BTreeSet<TopicPartition>,
+    pub by_znode: OrdSet<TopicPartition>,
 
     /// Topics below `/admin/delete_topics`.
-    pub deleting: BTreeSet<Arc<str>>,
-    pub deletion_begun: BTreeSet<Arc<str>>,
+    pub deleting: OrdSet<Arc<str>>,
+    pub deletion_begun: OrdSet<Arc<str>>,
     /// Deletion waits: a replica is offline or being reassigned.
-    pub deletion_waits: BTreeSet<Arc<str>>,
+    pub deletion_waits: OrdSet<Arc<str>>,
 }
 
 impl Context {
@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// Every replica assigned to one of these brokers.
-    pub fn replicas_on(&self, ids: &BTreeSet<BrokerId>) -> Vec<Replica> {
+    pub fn replicas_on(&self, ids: &OrdSet<BrokerId>) -> Vec<Replica> {
         let all = self.partitions.iter().flat_map(|(tp, partition)| {
             partition.assignment.replicas.iter().filter(|id| ids.contains(id)).map(|id| (tp.clone(), *id))
         });

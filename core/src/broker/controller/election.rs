@@ -125,7 +125,7 @@ impl Controller {
     pub(super) fn start_replicas(&mut self) {
         let mut online = Vec::new();
         let mut offline = Vec::new();
-        let all: BTreeSet<BrokerId> =
+        let all: OrdSet<BrokerId> =
             self.context.partitions.values().flat_map(|part| part.assignment.replicas.iter().copied()).collect();
         for (tp, id) in self.context.replicas_on(&all) {
             let is_online = self.context.is_online(&tp, id);

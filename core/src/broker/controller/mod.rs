@@ -59,6 +59,7 @@ use crate::id::{BrokerId, ControllerEpoch, SessionId, TopicPartition};
 use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, KeeperError, Op, WatchKind};
 use crate::machine::Effects;
 use crate::note::controller::ControllerNote;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::LogRange;
 use crate::rng::Rng;
 use crate::time::{Deadlines, Instant, Now, Span, Wake};
@@ -68,7 +69,7 @@ use context::{Context, Replica, ReplicaState, Status};
 use elect::Strategy;
 use place::Seat;
 use plan::{Batch, Outbox};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The first look at who should lead what, after a controller took over; later ones come at the settings' interval.
@@ -107,7 +108,7 @@ struct Waiting {
     first: ZkToken,
     asked: Vec<(Op, Option<Answer>)>,
     /// Lost with the connection; asked again on the next one.
-    lost: BTreeSet<u32>,
+    lost: OrdSet<u32>,
     then: Then,
 }
 
@@ -579,7 +580,7 @@ impl Controller {
         for (at, (op, _)) in asked.iter().enumerate() {
             fx.emit(Effect::Zk { token: first + at as u64, op: op.clone() });
         }
-        self.waiting = Some(Waiting { first, asked, lost: BTreeSet::new(), then });
+        self.waiting = Some(Waiting { first, asked, lost: OrdSet::new(), then });
     }
 
     /// The write, done only if no newer controller was elected (KAFKA-6082).

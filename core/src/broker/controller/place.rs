@@ -2,8 +2,8 @@
 //! racks where brokers have them. Pure; chance is an argument.
 
 use crate::id::BrokerId;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::rng::Rng;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A broker that may hold replicas.
@@ -58,7 +58,7 @@ pub fn place(seats: &[Seat], partitions: u32, replication: u32, start: Start) ->
     if replication as usize > seats.len() {
         return Err(Refused::TooFewBrokers { brokers: seats.len() as u32 });
     }
-    let mut racks: BTreeMap<&str, Vec<BrokerId>> = BTreeMap::new();
+    let mut racks: OrdMap<&str, Vec<BrokerId>> = OrdMap::new();
     for seat in seats {
         racks.entry(seat.rack.as_deref().unwrap_or_default()).or_default().push(seat.id);
     }
@@ -70,7 +70,7 @@ pub fn place(seats: &[Seat], partitions: u32, replication: u32, start: Start) ->
         ids.sort();
     }
     let ring = alternated(&racks);
-    let racks_of: BTreeMap<BrokerId, &str> =
+    let racks_of: OrdMap<BrokerId, &str> =
         racks.iter().flat_map(|(rack, ids)| ids.iter().map(|id| (*id, *rack))).collect();
     let rack_count = if with_rack == 0 { 1 } else { racks.len() };
     let n = ring.len() as u64;
@@ -89,16 +89,16 @@ pub fn place(seats: &[Seat], partitions: u32, replication: u32, start: Start) ->
 /// One partition's replicas: from `first` on around the ring, one to a rack until every rack has one.
 fn spread(
     ring: &[BrokerId],
-    racks: &BTreeMap<BrokerId, &str>,
+    racks: &OrdMap<BrokerId, &str>,
     first: u64,
     shift: u64,
     replication: usize,
 ) -> Vec<BrokerId> {
     let n = ring.len() as u64;
-    let rack_count = racks.values().collect::<BTreeSet<_>>().len();
+    let rack_count = racks.values().collect::<OrdSet<_>>().len();
     let leader = ring[first as usize];
     let mut replicas = vec![leader];
-    let mut racks_used = BTreeSet::from([racks[&leader]]);
+    let mut racks_used = OrdSet::from([racks[&leader]]);
     let mut step = 0;
     while replicas.len() < replication {
         let id = ring[((first + 1 + (shift + step) % (n - 1)) % n) as usize];
@@ -113,7 +113,7 @@ fn spread(
 }
 
 /// The brokers in turn by rack: the first of every rack, the second of every rack, and so on.
-fn alternated(racks: &BTreeMap<&str, Vec<BrokerId>>) -> Vec<BrokerId> {
+fn alternated(racks: &OrdMap<&str, Vec<BrokerId>>) -> Vec<BrokerId> {
     let longest = racks.values().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|at| racks.values().filter_map(move |ids| ids.get(at).copied())).collect()
 }
@@ -164,8 +164,8 @@ mod tests {
     fn more_replicas_than_racks_use_a_rack_twice_but_no_broker() {
         let brokers = seats(&[(0, "a"), (1, "a"), (2, "b"), (3, "b")]);
         for replicas in place(&brokers, 8, 3, Start { index: 1, shift: 2, partition: 0 }).unwrap() {
-            assert_eq!(replicas.iter().collect::<BTreeSet<_>>().len(), 3, "{replicas:?}");
-            assert_eq!(replicas.iter().map(|id| id.0 / 2).collect::<BTreeSet<_>>().len(), 2, "{replicas:?}");
+            assert_eq!(replicas.iter().collect::<OrdSet<_>>().len(), 3, "{replicas:?}");
+            assert_eq!(replicas.iter().map(|id| id.0 / 2).collect::<OrdSet<_>>().len(), 2, "{replicas:?}");
         }
     }
 

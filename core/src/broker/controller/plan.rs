@@ -11,7 +11,8 @@ use crate::api::kafka::{
     UpdateMetadataRequest, UpdateMetadataTopic,
 };
 use crate::id::{BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::ordered::{OrdMap, OrdSet};
+use std::collections::VecDeque;
 
 /// No leader, in requests and znodes.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
@@ -22,10 +23,10 @@ const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 /// What one change has to tell the brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Batch {
-    lead: BTreeMap<BrokerId, BTreeMap<TopicPartition, LeaderAndIsrPartition>>,
-    stop: BTreeMap<BrokerId, BTreeMap<TopicPartition, bool>>,
-    update_to: BTreeSet<BrokerId>,
-    update: BTreeSet<TopicPartition>,
+    lead: OrdMap<BrokerId, OrdMap<TopicPartition, LeaderAndIsrPartition>>,
+    stop: OrdMap<BrokerId, OrdMap<TopicPartition, bool>>,
+    update_to: OrdSet<BrokerId>,
+    update: OrdSet<TopicPartition>,
 }
 
 impl Batch {
@@ -107,8 +108,8 @@ fn lead_partition(tp: &TopicPartition, partition: &Partition, led: &Led, is_new:
     }
 }
 
-fn lead_request(partitions: BTreeMap<TopicPartition, LeaderAndIsrPartition>, context: &Context) -> LeaderAndIsrRequest {
-    let leaders: BTreeSet<BrokerId> = partitions.values().map(|partition| partition.leader).collect();
+fn lead_request(partitions: OrdMap<TopicPartition, LeaderAndIsrPartition>, context: &Context) -> LeaderAndIsrRequest {
+    let leaders: OrdSet<BrokerId> = partitions.values().map(|partition| partition.leader).collect();
     let mut topics: Vec<LeaderAndIsrTopic> = Vec::new();
     for (tp, partition) in partitions {
         match topics.last_mut() {
@@ -129,7 +130,7 @@ fn lead_request(partitions: BTreeMap<TopicPartition, LeaderAndIsrPartition>, con
     LeaderAndIsrRequest { live_leaders: live_leaders.collect(), topics, ..LeaderAndIsrRequest::default() }
 }
 
-fn update_request(partitions: &BTreeSet<TopicPartition>, context: &Context) -> UpdateMetadataRequest {
+fn update_request(partitions: &OrdSet<TopicPartition>, context: &Context) -> UpdateMetadataRequest {
     let mut topics: Vec<UpdateMetadataTopic> = Vec::new();
     for tp in partitions {
         let Some(partition) = context.partitions.get(tp) else { continue };
@@ -176,7 +177,7 @@ fn update_request(partitions: &BTreeSet<TopicPartition>, context: &Context) -> U
     UpdateMetadataRequest { live_brokers: live_brokers.collect(), topics, ..UpdateMetadataRequest::default() }
 }
 
-fn stop_request(partitions: BTreeMap<TopicPartition, bool>, context: &Context) -> StopReplicaRequest {
+fn stop_request(partitions: OrdMap<TopicPartition, bool>, context: &Context) -> StopReplicaRequest {
     let mut topics: Vec<StopReplicaTopic> = Vec::new();
     for (tp, delete) in partitions {
         let led = context.partitions.get(&tp).and_then(|partition| partition.led.as_ref());
@@ -215,8 +216,8 @@ struct Queue {
 /// The queues of all live brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Outbox {
-    queues: BTreeMap<BrokerId, Queue>,
-    up: BTreeSet<BrokerId>,
+    queues: OrdMap<BrokerId, Queue>,
+    up: OrdSet<BrokerId>,
     last_correlation: i32,
 }
 

@@ -19,7 +19,7 @@ impl Controller {
             None if !current.is_reassigning() => Err(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS),
             None => Ok(current.reassign_to(&current.origin())),
             Some(target) => {
-                let distinct: BTreeSet<&BrokerId> = target.iter().collect();
+                let distinct: OrdSet<&BrokerId> = target.iter().collect();
                 let is_valid = !target.is_empty() && distinct.len() == target.len();
                 let known = |id: &BrokerId| self.context.brokers.contains_key(id) || current.replicas.contains(id);
                 let is_valid = is_valid && target.iter().all(known);
@@ -114,7 +114,7 @@ impl Controller {
 
     fn write_assignment(&self, tp: &TopicPartition, to: &Assignment) -> Op {
         let others = self.context.of_topic(&tp.topic).map(|(tp, part)| (tp.partition, part.assignment.clone()));
-        let mut partitions: BTreeMap<i32, Assignment> = others.collect();
+        let mut partitions: OrdMap<i32, Assignment> = others.collect();
         partitions.insert(tp.partition, to.clone());
         let info = TopicInfo { id: self.context.topics.get(&tp.topic).copied().unwrap_or_default(), partitions };
         self.fenced(Op::set(&znodes::topic(&tp.topic), info.encode(), ANY_VERSION))

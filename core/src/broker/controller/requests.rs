@@ -139,7 +139,7 @@ impl Controller {
             Strategy::Preferred => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
             _ => ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
         };
-        let mut results: BTreeMap<TopicPartition, ErrorCode> = refused.into_iter().collect();
+        let mut results: OrdMap<TopicPartition, ErrorCode> = refused.into_iter().collect();
         for (tp, leader) in before {
             let after = self.context.partitions.get(&tp).and_then(context::Partition::leader);
             let elected = after.is_some() && after != leader;
@@ -175,7 +175,7 @@ impl Controller {
 
     /// Preferred elections for brokers that lead too few of the partitions they are preferred for (C.3).
     pub(super) fn rebalance(&mut self) {
-        let mut preferred: BTreeMap<BrokerId, (u64, Vec<TopicPartition>)> = BTreeMap::new();
+        let mut preferred: OrdMap<BrokerId, (u64, Vec<TopicPartition>)> = OrdMap::new();
         for (tp, partition) in &self.context.partitions {
             let Some(head) = partition.assignment.replicas.first().copied() else { continue };
             if self.context.is_deleting(&tp.topic) {

@@ -26,7 +26,7 @@ pub(super) fn read_state(answer: Answer) -> Option<(PartitionState, i32)> {
 impl Controller {
     /// Moves replicas whose present state allows it; the others stay as they are.
     pub(super) fn replicas_to(&mut self, to: ReplicaState, of: Vec<Replica>) {
-        let mut leave: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
+        let mut leave: OrdMap<BrokerId, Vec<TopicPartition>> = OrdMap::new();
         for replica in of {
             let from = self.context.state_of(&replica);
             let (tp, id) = replica;
@@ -107,7 +107,7 @@ impl Controller {
             return;
         }
         let create = |path: &str, data| self.fenced(Op::create(path, data, CreateMode::Persistent));
-        let topics: BTreeSet<&Arc<str>> = found.iter().map(|(tp, _)| &tp.topic).collect();
+        let topics: OrdSet<&Arc<str>> = found.iter().map(|(tp, _)| &tp.topic).collect();
         let mut ops: Vec<Op> = topics.into_iter().map(|topic| create(&znodes::partitions(topic), None)).collect();
         for (tp, state) in &found {
             ops.push(create(&znodes::partition(tp), None));
@@ -182,7 +182,7 @@ impl Controller {
         let mut ops: Vec<Op> = of.iter().map(|tp| Op::get(&znodes::partition_state(tp), false)).collect();
         let mut topics = Vec::new();
         if strategy == (Strategy::Offline { unclean: false }) {
-            topics = of.iter().map(|tp| tp.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+            topics = of.iter().map(|tp| tp.topic.clone()).collect::<OrdSet<_>>().into_iter().collect();
             ops.extend(topics.iter().map(|topic| Op::get(&znodes::config("topics", topic), false)));
         }
         self.ask(ops, Then::ElectRead { of, topics, strategy }, fx);
@@ -197,7 +197,7 @@ impl Controller {
         fx: Fx<'_>,
     ) {
         let configs = answers.split_off(of.len());
-        let unclean: BTreeMap<&Arc<str>, bool> =
+        let unclean: OrdMap<&Arc<str>, bool> =
             topics.iter().zip(configs).map(|(topic, answer)| (topic, self.may_be_unclean(answer))).collect();
         let epoch = self.epoch();
         let mut ops = Vec::new();

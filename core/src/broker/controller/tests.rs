@@ -12,7 +12,7 @@ use crate::id::{BrokerEpoch, LeaderEpoch, PartitionEpoch, Zxid};
 use crate::time::UnixMillis;
 use crate::znode::stat::Stat;
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     data: Option<Bytes>,
     stat: Stat,
@@ -21,16 +21,16 @@ struct Node {
 
 /// Brokers with a controller each, and one tree that answers at once.
 struct World {
-    nodes: BTreeMap<String, Node>,
+    nodes: OrdMap<String, Node>,
     zxid: u64,
     /// (session owner, path, is for children).
-    watches: BTreeSet<(i32, String, bool)>,
-    controllers: BTreeMap<i32, Controller>,
-    sessions: BTreeMap<i32, i64>,
+    watches: OrdSet<(i32, String, bool)>,
+    controllers: OrdMap<i32, Controller>,
+    sessions: OrdMap<i32, i64>,
     inbox: VecDeque<(i32, Told)>,
     /// `2<-LeaderAndIsr` and the like, since last asked.
     sent: Vec<String>,
-    replies: BTreeMap<Asker, Response<LogRange>>,
+    replies: OrdMap<Asker, Response<LogRange>>,
     /// Its answers from ZooKeeper are held back: a process that is paused.
     frozen: Option<i32>,
     next_session: i64,
@@ -46,14 +46,14 @@ enum Told {
 impl World {
     fn new(brokers: &[i32]) -> World {
         let mut world = World {
-            nodes: BTreeMap::new(),
+            nodes: OrdMap::new(),
             zxid: 0,
-            watches: BTreeSet::new(),
-            controllers: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            watches: OrdSet::new(),
+            controllers: OrdMap::new(),
+            sessions: OrdMap::new(),
             inbox: VecDeque::new(),
             sent: Vec::new(),
-            replies: BTreeMap::new(),
+            replies: OrdMap::new(),
             frozen: None,
             next_session: 100,
             notes: Vec::new(),
@@ -401,7 +401,7 @@ fn an_unclean_leader_is_chosen_only_where_the_topic_allows_it() {
     let mut world = World::new(&[1, 2, 3]);
     world.create_topic("t", &[2, 3]);
     assert_eq!(world.alter(2, "t", 0, 0, &[2]), ErrorCode::NONE);
-    let configs = BTreeMap::from([("unclean.leader.election.enable".to_owned(), "true".to_owned())]);
+    let configs = OrdMap::from([("unclean.leader.election.enable".to_owned(), "true".to_owned())]);
     world.nodes.get_mut(&znodes::config("topics", "t")).unwrap().data = Some(znodes::encode_configs(&configs));
     world.kill(2);
     assert_eq!(world.state("t"), "3 of 3 at 1/1, v2");
@@ -583,7 +583,7 @@ fn a_topic_is_deleted_leaf_by_leaf() {
     let request = DeleteTopicsRequest { names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     let Response::DeleteTopics(answer) = world.ask(1, 5, 5, request) else { panic!("another answer") };
     assert_eq!(answer.topics[0].error, ErrorCode::NONE);
-    assert!(!world.nodes.keys().any(|path| path.ends_with("/t")), "{:?}", world.nodes.keys());
+    assert!(!world.nodes.keys().any(|path| path.ends_with("/t")), "{:?}", world.nodes);
     // A topic with a dead replica waits for it.
     world.create_topic("u", &[2, 3]);
     world.kill(3);

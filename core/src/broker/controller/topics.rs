@@ -5,7 +5,7 @@ use crate::broker::znodes::TopicInfo;
 
 impl Controller {
     pub(super) fn on_topic_names(&mut self, failover: bool, answer: Answer, fx: Fx<'_>) {
-        let now: BTreeSet<Arc<str>> = names(answer).into_iter().collect();
+        let now: OrdSet<Arc<str>> = names(answer).into_iter().collect();
         let gone: Vec<Arc<str>> = self.context.topics.keys().filter(|topic| !now.contains(*topic)).cloned().collect();
         for topic in gone {
             self.context.remove_topic(&topic);

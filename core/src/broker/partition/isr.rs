@@ -2,10 +2,10 @@
 //! committed and one that was only proposed (KIP-497; protocol.md C.7). Knows nothing of logs or requests.
 
 use crate::id::{BrokerId, PartitionEpoch};
+use crate::ordered::OrdMap;
 use crate::record::offset::Offset;
 use crate::rules::IsrJoin;
 use crate::time::{Instant, Span};
-use std::collections::BTreeMap;
 
 /// The ISR as the leader knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -141,7 +141,7 @@ impl Progress {
 /// Which ISR members have lagged for longer than `lag_max` (`me` never does).
 pub fn laggards(
     isr: &Isr,
-    progress: &BTreeMap<BrokerId, Progress>,
+    progress: &OrdMap<BrokerId, Progress>,
     me: BrokerId,
     our_end: Offset,
     now: Instant,
@@ -165,7 +165,7 @@ pub fn may_join(rule: IsrJoin, end: Offset, high_watermark: Offset, epoch_start:
 /// a member's end is not known yet.
 pub struct Support<'a> {
     pub isr: &'a Isr,
-    pub progress: &'a BTreeMap<BrokerId, Progress>,
+    pub progress: &'a OrdMap<BrokerId, Progress>,
     pub me: BrokerId,
     /// What we count of our own log: its end, or its durable end.
     pub own_end: Offset,
@@ -205,7 +205,7 @@ mod tests {
         Progress { end: Some(Offset(end)), caught_up: Some(caught_up), ..Progress::unknown(true, Instant::ZERO) }
     }
 
-    fn support<'a>(isr: &'a Isr, progress: &'a BTreeMap<BrokerId, Progress>, min_isr: u32) -> Support<'a> {
+    fn support<'a>(isr: &'a Isr, progress: &'a OrdMap<BrokerId, Progress>, min_isr: u32) -> Support<'a> {
         Support { isr, progress, me: A, own_end: Offset(5), log_end: Offset(5), min_isr, lag_max: LAG }
     }
 
@@ -213,20 +213,20 @@ mod tests {
     fn the_high_watermark_counts_the_maximal_isr() {
         let mut isr = Isr::committed(vec![A, B], PartitionEpoch(1));
         let late = Instant::ZERO + Span::secs(100);
-        let progress = BTreeMap::from([(B, at(5, late)), (C, at(3, Instant::ZERO))]);
+        let progress = OrdMap::from([(B, at(5, late)), (C, at(3, Instant::ZERO))]);
         assert_eq!(support(&isr, &progress, 1).high_watermark(late, |_| true), Some(Offset(5)));
         isr.propose(Change::Expand(C));
         assert_eq!(support(&isr, &progress, 1).high_watermark(late, |_| true), Some(Offset(3)), "C may be in already");
         isr.revert();
         isr.propose(Change::Shrink(vec![B]));
-        let progress = BTreeMap::from([(B, at(2, Instant::ZERO)), (C, at(5, late))]);
+        let progress = OrdMap::from([(B, at(2, Instant::ZERO)), (C, at(5, late))]);
         assert_eq!(support(&isr, &progress, 1).high_watermark(late, |_| true), Some(Offset(2)), "B may be in still");
     }
 
     #[test]
     fn the_high_watermark_rests_below_min_isr() {
         let isr = Isr::committed(vec![A], PartitionEpoch(1));
-        let progress = BTreeMap::from([(B, at(1, Instant::ZERO))]);
+        let progress = OrdMap::from([(B, at(1, Instant::ZERO))]);
         let late = Instant::ZERO + Span::secs(100);
         assert_eq!(support(&isr, &progress, 2).high_watermark(late, |_| true), None);
         assert_eq!(support(&isr, &progress, 1).high_watermark(late, |_| true), Some(Offset(5)));
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_caught_up_follower_counts_before_it_joins() {
         let isr = Isr::committed(vec![A], PartitionEpoch(1));
-        let progress = BTreeMap::from([(B, at(4, Instant::ZERO))]);
+        let progress = OrdMap::from([(B, at(4, Instant::ZERO))]);
         let soon = Instant::ZERO + Span::secs(1);
         assert_eq!(support(&isr, &progress, 1).high_watermark(soon, |_| true), Some(Offset(4)));
         assert_eq!(support(&isr, &progress, 1).high_watermark(soon, |_| false), Some(Offset(5)), "B is not alive");
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn laggards_are_those_that_lagged_too_long() {
         let isr = Isr::committed(vec![A, B, C], PartitionEpoch(1));
-        let progress = BTreeMap::from([(B, at(5, Instant::ZERO)), (C, at(4, Instant::ZERO))]);
+        let progress = OrdMap::from([(B, at(5, Instant::ZERO)), (C, at(4, Instant::ZERO))]);
         let find = |now| laggards(&isr, &progress, A, Offset(5), now, LAG);
         assert_eq!(find(Instant::ZERO + Span::secs(30)), []);
         assert_eq!(find(Instant::ZERO + Span::secs(31)), [C], "B has everything, however long ago it fetched");

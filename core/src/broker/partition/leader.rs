@@ -9,13 +9,13 @@ use crate::id::{BrokerId, LeaderEpoch};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
+use crate::ordered::OrdMap;
 use crate::record::batch::validate_produced;
 use crate::record::epoch_cache::EpochEnd;
 use crate::record::offset::Offset;
 use crate::record::producer::Verdict;
 use crate::time::Instant;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// A leader's state for one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ pub struct Leader {
     pub isr: Isr,
     /// Every other assigned replica, and every other member of the ISR: a reassignment takes a replica out of the
     /// assignment before it leaves the ISR, and until then nothing is committed that it lacks (C.7).
-    pub progress: BTreeMap<BrokerId, Progress>,
+    pub progress: OrdMap<BrokerId, Progress>,
 }
 
 /// Where a batch went.

@@ -5,9 +5,9 @@
 use crate::api::kafka::{ErrorCode, FetchRequest};
 use crate::broker::connection::Asker;
 use crate::id::TopicPartition;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Offset;
 use crate::time::{Deadlines, Instant, Wake};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers what waits, in the order of arrival.
 pub type WaitId = u64;
@@ -16,12 +16,12 @@ pub type WaitId = u64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Purgatory {
     last: WaitId,
-    produces: BTreeMap<WaitId, ProduceWait>,
-    fetches: BTreeMap<WaitId, FetchWait>,
+    produces: OrdMap<WaitId, ProduceWait>,
+    fetches: OrdMap<WaitId, FetchWait>,
     /// Who waits for a partition's high watermark to pass an offset.
-    above: BTreeMap<TopicPartition, BTreeSet<(Offset, WaitId)>>,
+    above: OrdMap<TopicPartition, OrdSet<(Offset, WaitId)>>,
     /// Who waits for a partition's bytes.
-    bytes: BTreeMap<TopicPartition, BTreeSet<WaitId>>,
+    bytes: OrdMap<TopicPartition, OrdSet<WaitId>>,
     deadlines: Deadlines<WaitId>,
 }
 

@@ -11,13 +11,13 @@ use crate::api::storage::StoreOp;
 use crate::broker::config::Flush;
 use crate::id::{ProducerEpoch, ProducerId, TopicId};
 use crate::machine::Ticket;
+use crate::ordered::OrdMap;
 use crate::record::batch::{BatchBuilder, NewRecord, Stamped, batches};
 use crate::record::offset::Offset;
 use crate::record::producer::ProducerStates;
 use crate::rules::{IsrJoin, Truncation};
 use crate::time::{Instant, Span, UnixMillis};
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
 
 const A: BrokerId = BrokerId(1);
 const B: BrokerId = BrokerId(2);
@@ -32,8 +32,8 @@ struct Replicas {
     metadata: Metadata,
     min_isr: u32,
     assigned: Vec<BrokerId>,
-    replicas: BTreeMap<BrokerId, Partition>,
-    logs: BTreeMap<BrokerId, Vec<Stamped>>,
+    replicas: OrdMap<BrokerId, Partition>,
+    logs: OrdMap<BrokerId, Vec<Stamped>>,
 }
 
 impl Replicas {
@@ -48,8 +48,8 @@ impl Replicas {
             metadata,
             min_isr: 1,
             assigned: assigned.to_vec(),
-            replicas: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            replicas: OrdMap::new(),
+            logs: OrdMap::new(),
         };
         for id in assigned {
             let name = TopicPartition::new("orders", 0);

@@ -6,10 +6,10 @@
 pub mod json;
 
 use crate::id::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
+use crate::ordered::OrdMap;
 use crate::time::UnixMillis;
 use bytes::Bytes;
 use json::{Json, map};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const BROKER_IDS: &str = "/brokers/ids";
@@ -239,7 +239,7 @@ impl Assignment {
 pub struct TopicInfo {
     /// [`TopicId::NONE`] if the node is of a version without one.
     pub id: TopicId,
-    pub partitions: BTreeMap<i32, Assignment>,
+    pub partitions: OrdMap<i32, Assignment>,
 }
 
 impl TopicInfo {
@@ -260,7 +260,7 @@ impl TopicInfo {
 
     pub fn decode(data: &[u8]) -> Option<TopicInfo> {
         let json = parse(data)?;
-        let mut partitions = BTreeMap::new();
+        let mut partitions = OrdMap::new();
         for (number, replicas) in json.get("partitions")?.entries() {
             let moving = |field| {
                 let list: Option<&Json> = json.get(field).and_then(|map: &Json| map.get(number));
@@ -347,7 +347,7 @@ impl PartitionState {
 }
 
 /// `/config/<kind>/<name>`: the dynamic settings of one thing.
-pub type Configs = BTreeMap<String, String>;
+pub type Configs = OrdMap<String, String>;
 
 pub fn encode_configs(configs: &Configs) -> Bytes {
     let entries = configs.iter().map(|(name, value)| (name.clone(), Json::text(value))).collect();
@@ -372,14 +372,14 @@ pub fn decode_config_change(data: &[u8]) -> Option<(String, String)> {
 }
 
 /// `/admin/reassign_partitions`: where partitions shall go.
-pub fn encode_reassignments(wanted: &BTreeMap<TopicPartition, Vec<BrokerId>>) -> Bytes {
+pub fn encode_reassignments(wanted: &OrdMap<TopicPartition, Vec<BrokerId>>) -> Bytes {
     let rows = wanted.iter().map(|(tp, replicas)| {
         map([("topic", Json::text(&*tp.topic)), ("partition", int(tp.partition)), ("replicas", ids(replicas))])
     });
     bytes(&map([("version", int(1)), ("partitions", Json::List(rows.collect()))]))
 }
 
-pub fn decode_reassignments(data: &[u8]) -> Option<BTreeMap<TopicPartition, Vec<BrokerId>>> {
+pub fn decode_reassignments(data: &[u8]) -> Option<OrdMap<TopicPartition, Vec<BrokerId>>> {
     let json = parse(data)?;
     let rows = json.get("partitions")?.as_list()?.iter();
     rows.map(|row| Some((read_partition(row)?, read_ids(row.get("replicas")?)?))).collect()
@@ -511,7 +511,7 @@ mod tests {
         let assignment = Assignment::of(vec![BrokerId(1), BrokerId(2)]).reassign_to(&[BrokerId(2), BrokerId(3)]);
         let info = TopicInfo {
             id: parse_topic_id("XZvVsMbbRzOOTiTh4D7C2w").unwrap(),
-            partitions: BTreeMap::from([(0, assignment.clone())]),
+            partitions: OrdMap::from([(0, assignment.clone())]),
         };
         assert_eq!(
             core::str::from_utf8(&info.encode()),
@@ -526,7 +526,7 @@ mod tests {
 
     #[test]
     fn wishes_for_partitions_are_read_back() {
-        let wanted = BTreeMap::from([(TopicPartition::new("re", 0), vec![BrokerId(2), BrokerId(3)])]);
+        let wanted = OrdMap::from([(TopicPartition::new("re", 0), vec![BrokerId(2), BrokerId(3)])]);
         let data = encode_reassignments(&wanted);
         assert_eq!(&data[..], br#"{"version":1,"partitions":[{"topic":"re","partition":0,"replicas":[2,3]}]}"#);
         assert_eq!(decode_reassignments(&data), Some(wanted));

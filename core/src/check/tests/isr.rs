@@ -4,9 +4,9 @@ use super::*;
 use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_controller_epoch};
 use crate::check::isr::Cluster;
 use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, Zxid};
+use crate::ordered::OrdMap;
 use crate::znode::{AclList, CreateKind, Txn, ZPath};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 const STATE: &str = "/brokers/topics/orders/partitions/0/state";
 
@@ -26,7 +26,7 @@ fn set(path: &str, data: Bytes, version: i32) -> Txn {
 }
 
 fn topic(replicas: &[BrokerId]) -> Bytes {
-    TopicInfo { id: TopicId([1; 16]), partitions: BTreeMap::from([(0, Assignment::of(replicas.to_vec()))]) }.encode()
+    TopicInfo { id: TopicId([1; 16]), partitions: OrdMap::from([(0, Assignment::of(replicas.to_vec()))]) }.encode()
 }
 
 fn state(leader: Option<BrokerId>, epoch: i32, isr: &[BrokerId], controller: i32) -> Bytes {
@@ -72,7 +72,7 @@ fn the_leader_is_in_the_isr_and_the_isr_assigned() {
 #[test]
 fn a_replica_of_a_reassignment_that_was_called_off_may_linger_in_the_isr() {
     let moving = Assignment { replicas: vec![A, B, C], adding: vec![C], removing: vec![] };
-    let moving = TopicInfo { id: TopicId([1; 16]), partitions: BTreeMap::from([(0, moving)]) }.encode();
+    let moving = TopicInfo { id: TopicId([1; 16]), partitions: OrdMap::from([(0, moving)]) }.encode();
     let topic_node = "/brokers/topics/orders";
     let joined = [set(topic_node, moving, 1), set(STATE, state(Some(A), 1, &[A, B, C], 1), 1)];
     let then = |more: &[Txn]| outcome(&[&joined[..], more].concat());

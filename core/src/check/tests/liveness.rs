@@ -5,8 +5,8 @@ use crate::broker::znodes::PartitionState;
 use crate::check::isr::Partition;
 use crate::check::liveness;
 use crate::id::{ControllerEpoch, KeeperId, NodeId, SessionId, ZabEpoch, Zxid};
+use crate::ordered::OrdSet;
 use crate::zab::Role;
-use std::collections::BTreeSet;
 
 fn seen(run: impl FnOnce(&mut Findings)) -> Option<&'static str> {
     let mut find = Findings::default();
@@ -45,7 +45,7 @@ fn partition(isr: &[BrokerId], ends: Option<(i64, i64)>, still: bool) -> Option<
         recovering: false,
     };
     let told = Partition { state: Some(state), version: 1, assigned: vec![A, B, C], ..Partition::default() };
-    let live = BTreeSet::from([A, B]);
+    let live = OrdSet::from([A, B]);
     seen(|find| liveness::partition(&orders(), &told, &live, ends, still, find))
 }
 

@@ -11,11 +11,12 @@ pub mod speech;
 use crate::id::{DialId, SessionId, Zxid};
 use crate::machine::Effects;
 use crate::node::Address;
+use crate::ordered::OrdSet;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Span, Wake};
 use bytes::Bytes;
 use op::{Answer, Done, Event, KeeperError, Op, WatchKind};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The most bytes of paths in one setWatches; more are split (B.6).
@@ -111,9 +112,9 @@ enum Link {
 /// Paths this session waits for, as the keeper has them too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Watches {
-    data: BTreeSet<Arc<str>>,
-    exist: BTreeSet<Arc<str>>,
-    child: BTreeSet<Arc<str>>,
+    data: OrdSet<Arc<str>>,
+    exist: OrdSet<Arc<str>>,
+    child: OrdSet<Arc<str>>,
 }
 
 /// One session after another, each over one connection after another. `T` is the caller's name of a question.

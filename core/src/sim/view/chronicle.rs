@@ -11,6 +11,7 @@ use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::ZabNote;
+use crate::ordered::OrdMap;
 use crate::record::offset::Offset;
 use crate::sim::scenario::{Action, ClientSpec, Scenario};
 use crate::time::{Instant, Span};
@@ -18,7 +19,7 @@ use crate::view::{
     Act, BrokerView, CauseStep, Fate, KeeperView, MarkView, Place, RecordView, SpanKind, SpanView, StoryKind,
     StoryLine, TrackKind, TrackView,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Lines kept of what matters, and of what happens all the time.
@@ -34,24 +35,24 @@ const CUT_SHOWN: Span = Span::secs(6);
 /// See the module.
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Chronicle {
-    names: Arc<BTreeMap<NodeId, Arc<str>>>,
+    names: Arc<OrdMap<NodeId, Arc<str>>>,
     lines: VecDeque<StoryLine>,
     chatter: VecDeque<StoryLine>,
     next_line: u64,
     chain: Vec<CauseStep>,
 
-    up_since: BTreeMap<NodeId, Instant>,
+    up_since: OrdMap<NodeId, Instant>,
     /// Which broker has which id, and whose session is whose.
-    brokers: BTreeMap<BrokerId, NodeId>,
-    sessions: BTreeMap<SessionId, NodeId>,
+    brokers: OrdMap<BrokerId, NodeId>,
+    sessions: OrdMap<SessionId, NodeId>,
     /// Registrations that went, and when.
-    gone: BTreeMap<NodeId, Instant>,
+    gone: OrdMap<NodeId, Instant>,
     /// Machines as they were when they went down.
-    pub keepers: BTreeMap<NodeId, KeeperView>,
-    pub brokers_down: BTreeMap<NodeId, BrokerView>,
+    pub keepers: OrdMap<NodeId, KeeperView>,
+    pub brokers_down: OrdMap<NodeId, BrokerView>,
 
     ensemble: Reign,
-    partitions: BTreeMap<TopicPartition, History>,
+    partitions: OrdMap<TopicPartition, History>,
     marks: Vec<MarkView>,
     /// The directions that were cut, or healed, by the newest act.
     ways: Vec<(NodeId, NodeId)>,
@@ -117,14 +118,14 @@ impl Chronicle {
             chatter: VecDeque::new(),
             next_line: 0,
             chain: Vec::new(),
-            up_since: BTreeMap::new(),
-            brokers: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            gone: BTreeMap::new(),
-            keepers: BTreeMap::new(),
-            brokers_down: BTreeMap::new(),
+            up_since: OrdMap::new(),
+            brokers: OrdMap::new(),
+            sessions: OrdMap::new(),
+            gone: OrdMap::new(),
+            keepers: OrdMap::new(),
+            brokers_down: OrdMap::new(),
             ensemble,
-            partitions: BTreeMap::new(),
+            partitions: OrdMap::new(),
             marks: Vec::new(),
             ways: Vec::new(),
             acknowledged: 0,
@@ -537,8 +538,8 @@ impl History {
 }
 
 /// `producer-1`, `consumer-1`, `client-1`: numbered by kind.
-fn client_names(scenario: &Scenario) -> BTreeMap<NodeId, Arc<str>> {
-    let (mut names, mut counts) = (BTreeMap::new(), BTreeMap::new());
+fn client_names(scenario: &Scenario) -> OrdMap<NodeId, Arc<str>> {
+    let (mut names, mut counts) = (OrdMap::new(), OrdMap::new());
     for (at, spec) in crate::sim::build::clients(scenario).iter().enumerate() {
         let kind = match spec {
             ClientSpec::Producer { .. } => "producer",

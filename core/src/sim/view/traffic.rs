@@ -2,12 +2,12 @@
 
 use crate::api::peer::PacketType;
 use crate::id::NodeId;
+use crate::ordered::OrdMap;
 use crate::sim::network::{Direction, End, InFlight, Label, Stream};
 use crate::sim::trace::{api_name, op_name};
 use crate::sim::world::World;
 use crate::time::Span;
 use crate::view::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Messages in a view; each link counts all of its own.
@@ -34,7 +34,7 @@ fn lane(direction: Direction) -> LaneState {
 
 /// Each pair with a connection or some trouble, and every pair of keepers and of brokers.
 pub fn links(world: &World, clients: &[ClientView]) -> Vec<LinkView> {
-    let mut links: BTreeMap<(NodeId, NodeId), LinkView> = BTreeMap::new();
+    let mut links: OrdMap<(NodeId, NodeId), LinkView> = OrdMap::new();
     let pair = |a: NodeId, b: NodeId| if a < b { (a, b) } else { (b, a) };
     let idle = |(a, b): (NodeId, NodeId)| LinkView { a, b, open: false, forth: LaneView::IDLE, back: LaneView::IDLE };
     let nodes: Vec<NodeId> = world.hosts().iter().map(|host| host.id).collect();

@@ -15,6 +15,7 @@ use crate::id::NodeId;
 use crate::machine::{Effects, Machine, Ticket};
 use crate::node::{Effect, Input};
 use crate::nodes::Node;
+use crate::ordered::OrdMap;
 use crate::rng::{Rng, mix};
 use crate::sim::build;
 use crate::sim::clock::Clock;
@@ -27,7 +28,6 @@ use crate::sim::trace::{Entry, Keep, Told, Trace, What};
 use crate::sim::view::Chronicle;
 use crate::time::{Instant, Span, UnixMillis};
 use core::hash::{Hash, Hasher};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is due in a world.
@@ -101,7 +101,7 @@ pub struct World {
     schedule: Schedule<Event>,
     pub network: Network,
     hosts: Vec<Host>,
-    index: BTreeMap<NodeId, usize>,
+    index: OrdMap<NodeId, usize>,
     digest: Digest,
     entries: u64,
     pub trace: Trace,
@@ -125,7 +125,7 @@ impl World {
             schedule: Schedule::default(),
             network: Network::new(scenario.seed, latency, settings.dead_peer),
             hosts: Vec::new(),
-            index: BTreeMap::new(),
+            index: OrdMap::new(),
             digest: Digest::default(),
             entries: 0,
             trace: Trace::default(),

@@ -2,6 +2,7 @@
 
 use crate::api::storage::{BrokerImage, Cut, Lane, PartitionImage, Refused};
 use crate::id::{LeaderEpoch, TopicId, TopicPartition};
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::epoch_cache::EpochCache;
 use crate::record::offset::{Offset, Position};
 use crate::record::producer::{ProducerSnapshot, ProducerStates};
@@ -12,13 +13,12 @@ use crate::store::segments::segment::{Scan, name};
 use crate::store::segments::{PartitionLog, replay};
 use crate::store::small_file;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// The checkpoints of a log directory.
 struct Checkpoints {
-    high_watermarks: BTreeMap<TopicPartition, Offset>,
-    recovery_points: BTreeMap<TopicPartition, Offset>,
-    log_starts: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: OrdMap<TopicPartition, Offset>,
+    recovery_points: OrdMap<TopicPartition, Offset>,
+    log_starts: OrdMap<TopicPartition, Offset>,
 }
 
 impl<D: Disk> Store<D> {
@@ -44,7 +44,7 @@ impl<D: Disk> Store<D> {
             recovery_points: self.offsets(small_file::RECOVERY_POINTS)?,
             log_starts: self.offsets(small_file::LOG_STARTS)?,
         };
-        let folders: BTreeSet<&str> = names.iter().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+        let folders: OrdSet<&str> = names.iter().filter_map(|name| Some(name.split_once('/')?.0)).collect();
         for partition in folders.into_iter().filter_map(small_file::partition_of) {
             if let Some(found) = self.boot_partition(&partition, &names, &checkpoints, image.clean, &mut image.cuts)? {
                 image.partitions.insert(partition, found);
@@ -68,7 +68,7 @@ impl<D: Disk> Store<D> {
         let prefix = format!("{}/", log.folder());
         let files: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
         let offset = |file: &&str, kind: &str| file.strip_suffix(kind)?.parse().ok().map(Offset);
-        let bases: BTreeSet<Offset> = files.iter().filter_map(|file| offset(file, ".log")).collect();
+        let bases: OrdSet<Offset> = files.iter().filter_map(|file| offset(file, ".log")).collect();
         let Some(topic_id) = self.topic_id(&prefix)?.filter(|_| !bases.is_empty()) else {
             log.delete(&mut self.disk);
             return Ok(None);
@@ -100,7 +100,7 @@ impl<D: Disk> Store<D> {
     fn recover_log(
         &mut self,
         log: &mut PartitionLog,
-        bases: &BTreeSet<Offset>,
+        bases: &OrdSet<Offset>,
         sums_from: Offset,
         cuts: &mut Vec<Cut>,
     ) -> Result<Vec<Found>, Refused> {
@@ -199,8 +199,8 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn offsets(&mut self, file: &str) -> Result<BTreeMap<TopicPartition, Offset>, Refused> {
-        let Some(bytes) = self.small(file)? else { return Ok(BTreeMap::new()) };
+    fn offsets(&mut self, file: &str) -> Result<OrdMap<TopicPartition, Offset>, Refused> {
+        let Some(bytes) = self.small(file)? else { return Ok(OrdMap::new()) };
         let entries = small_file::offsets_from_bytes(&bytes).map_err(|why| not_understood(file, why))?;
         Ok(entries.into_iter().collect())
     }

@@ -12,10 +12,10 @@ use super::StoreError;
 use super::disk::{Disk, Extent, FileId, FileName};
 use crate::api::storage::{Lane, Loaded};
 use crate::id::{ZabEpoch, Zxid};
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Position;
 use bytes::Bytes;
 use frame::{END_OF_FRAME, FILE_HEADER, FRAME_EXTRA, Frame};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Every so many transactions the journal remembers where one begins.
 const INDEX_EVERY: u32 = 64;
@@ -24,11 +24,11 @@ const INDEX_EVERY: u32 = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Journal {
     /// By first zxid.
-    pub(super) files: BTreeMap<Zxid, LogFile>,
+    pub(super) files: OrdMap<Zxid, LogFile>,
     /// Whole ones.
-    pub(super) snapshots: BTreeSet<Zxid>,
+    pub(super) snapshots: OrdSet<Zxid>,
     /// Snapshots that are being written, by lane; nothing of them is on the disk.
-    pending: BTreeMap<Lane, (Zxid, Vec<Bytes>)>,
+    pending: OrdMap<Lane, (Zxid, Vec<Bytes>)>,
     /// The next transaction begins a new file.
     pub(super) roll: bool,
 }

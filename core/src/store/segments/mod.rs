@@ -11,12 +11,12 @@ use super::StoreError;
 use super::disk::{Disk, Extent};
 use crate::api::storage::{Lane, PartitionImage};
 use crate::id::{TopicId, TopicPartition};
+use crate::ordered::{OrdMap, OrdSet};
 use crate::record::batch::{Batch, Compression, Stamped};
 use crate::record::offset::{LogRange, Offset, Position};
 use crate::record::producer::{ProducerSnapshot, ProducerStates};
 use bytes::Bytes;
 use segment::{Scan, Segment, name};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of batches between two entries of an index, Kafka's `index.interval.bytes`.
 pub const INDEX_INTERVAL: u32 = 4096;
@@ -28,9 +28,9 @@ pub struct PartitionLog {
     lane: Lane,
     interval: u32,
     /// By base offset; never empty once the log was created.
-    pub(super) segments: BTreeMap<Offset, Segment>,
+    pub(super) segments: OrdMap<Offset, Segment>,
     /// Offsets of producer snapshots on the disk.
-    pub(super) snapshots: BTreeSet<Offset>,
+    pub(super) snapshots: OrdSet<Offset>,
 }
 
 impl PartitionLog {
@@ -39,8 +39,8 @@ impl PartitionLog {
             folder: partition.to_string(),
             lane: Lane::Log(partition.clone()),
             interval,
-            segments: BTreeMap::new(),
-            snapshots: BTreeSet::new(),
+            segments: OrdMap::new(),
+            snapshots: OrdSet::new(),
         }
     }
 

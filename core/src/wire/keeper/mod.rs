@@ -11,13 +11,33 @@ mod request;
 pub use reply::encode_reply;
 pub use request::{encode_request, four_letter_word};
 
-use crate::api::keeper::{Answer, Op, Reply, Request, xid};
+use crate::api::keeper::{Answer, Connect, Connected, Op, Reply, Request, xid};
 use crate::codec::{Malformed, Result};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// The longest request a server takes (`jute.maxbuffer`); it closes the connection on a longer one.
 pub const MAX_REQUEST: u32 = 0xf_ffff;
+
+/// Reads a reply whose connection is not at hand (a recording's): the answer to an operation of this shape, or an event.
+/// The answer to a connect record or to a word is none of these.
+pub fn decode_reply(answer: Answer, frame: Bytes) -> Result<Reply> {
+    let (header, mut body) = reply::decode_header(frame)?;
+    match header.xid {
+        xid::EVENT => reply::decode_event(&header, &mut body),
+        _ => reply::decode_answer(&header, answer, &mut body),
+    }
+}
+
+/// Reads the answer to a connect record, likewise.
+pub fn decode_connected(frame: Bytes) -> Result<Connected> {
+    connect::decode_response(frame)
+}
+
+/// Reads a connect record, likewise.
+pub fn decode_connect(frame: Bytes) -> Result<Connect> {
+    connect::decode_request(frame)
+}
 
 /// The server's end of a client's connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -5,9 +5,10 @@ use super::*;
 use crate::api::peer::{ChannelKind, PacketType};
 use crate::id::NodeId;
 use crate::machine::{Effects, Machine};
+use crate::ordered::{OrdMap, OrdSet};
 use crate::rules::{NewleaderAck, ProposalAck};
 use crate::time::{Instant, Now, UnixMillis};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 mod phases;
 mod rules;
@@ -42,13 +43,13 @@ struct Node {
 /// An ensemble under glass.
 struct Ensemble {
     now: Instant,
-    nodes: BTreeMap<u8, Node>,
+    nodes: OrdMap<u8, Node>,
     /// Quorum streams and election mailboxes, by (from, to), and the generation of each pair.
-    streams: BTreeMap<(u8, u8), VecDeque<QuorumPacket>>,
-    mailboxes: BTreeMap<(u8, u8), Notification>,
-    generations: BTreeMap<(u8, u8), u32>,
-    cut: BTreeSet<(u8, u8)>,
-    held: BTreeSet<(u8, u8)>,
+    streams: OrdMap<(u8, u8), VecDeque<QuorumPacket>>,
+    mailboxes: OrdMap<(u8, u8), Notification>,
+    generations: OrdMap<(u8, u8), u32>,
+    cut: OrdSet<(u8, u8)>,
+    held: OrdSet<(u8, u8)>,
     /// What was told and what was sent on the quorum channels, in words.
     story: Vec<String>,
 }
@@ -77,7 +78,7 @@ impl Ensemble {
     }
 
     fn with(voters: &[u8], observers: &[u8], adjust: impl Fn(&mut Config)) -> Ensemble {
-        let mut nodes = BTreeMap::new();
+        let mut nodes = OrdMap::new();
         for id in voters.iter().chain(observers) {
             let mut config = Config::new(KeeperId(*id), voters.iter().copied().map(KeeperId));
             config.observers = observers.iter().copied().map(KeeperId).collect();
@@ -95,11 +96,11 @@ impl Ensemble {
         Ensemble {
             now: Instant::ZERO,
             nodes,
-            streams: BTreeMap::new(),
-            mailboxes: BTreeMap::new(),
-            generations: BTreeMap::new(),
-            cut: BTreeSet::new(),
-            held: BTreeSet::new(),
+            streams: OrdMap::new(),
+            mailboxes: OrdMap::new(),
+            generations: OrdMap::new(),
+            cut: OrdSet::new(),
+            held: OrdSet::new(),
             story: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::codec::Writer;
 use crate::id::{SessionId, Zxid};
+use crate::ordered::OrdMap;
 use crate::time::UnixMillis;
 use crate::znode::acl::AclList;
 use crate::znode::checksum::Crc32;
@@ -14,7 +15,6 @@ use crate::znode::path::{ZPath, sequential_suffix};
 use crate::znode::stat::{Owner, Stat, StoredStat};
 use crate::znode::txn::{CreateKind, Txn, TxnHeader, code};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The database of one keeper.
@@ -28,7 +28,7 @@ pub struct Tree {
     /// Containers and nodes with a time to live, for the leader's reaper.
     mortals: CowMap<ZPath, ()>,
     /// Each access list in use, once, and by how many nodes.
-    acls: Arc<BTreeMap<AclList, u64>>,
+    acls: Arc<OrdMap<AclList, u64>>,
     /// Sum over the nodes' own digests (protocol.md D.1-16).
     digest: u64,
     /// The last txn applied as a whole.
