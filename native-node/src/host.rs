@@ -15,6 +15,7 @@ use glasshouse_core::node::{Effect, Input};
 use glasshouse_core::nodes::Node;
 use glasshouse_core::store::Store;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -31,6 +32,16 @@ pub enum Ended {
     Halted(String),
     /// Somebody threw a stone at it.
     Killed,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::InOrder => f.write_str("stopped in order"),
+            Ended::Halted(why) => write!(f, "cannot go on: {why}"),
+            Ended::Killed => f.write_str("was killed by a stone"),
+        }
+    }
 }
 
 /// One node with everything it is connected to.
@@ -92,6 +103,9 @@ impl Host {
         loop {
             if let Some(ended) = self.ended.take() {
                 self.observer.ended(&ended);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.ended(&ended.to_string(), &self.node);
+                }
                 return ended;
             }
             self.stones.paused().await;
@@ -103,6 +117,10 @@ impl Host {
                 && let Some(next) = self.next_now()
             {
                 self.take(next);
+            }
+            // A recording that ends with a death ends behind what the world has heard.
+            if let Some(recorder) = &mut self.recorder {
+                recorder.flush();
             }
             self.perform();
             self.observer.counters.turned(began.elapsed());
@@ -187,7 +205,11 @@ impl Host {
             recorder.record(now, &input);
         }
         self.observer.counters.heard(&input);
+        let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.stepped(&self.fx.effects[before..], &self.node);
+        }
         self.observer.told(now.at, &mut self.fx.notes);
     }
 }

@@ -7,15 +7,14 @@ use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
 use crate::net::mesh::{Mesh, MeshConfig};
 use crate::net::{self, Limits};
+use crate::observe::recorder::Recorder;
+use crate::observe::recording::boot::{Beginning, What};
 use crate::observe::routes::Routes;
 use crate::observe::{Observer, http};
 use crate::stones::Stones;
-use glasshouse_core::broker::Broker;
-use glasshouse_core::keeper::{self as zk, Keeper};
+use glasshouse_core::keeper as zk;
 use glasshouse_core::machine::Effects;
-use glasshouse_core::node::{Effect, Input};
-use glasshouse_core::nodes::Node;
-use glasshouse_core::rng::Rng;
+use glasshouse_core::node::Input;
 use glasshouse_core::store::Store;
 use glasshouse_core::time::Now;
 use std::any::Any;
@@ -178,7 +177,12 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
     let mut store = Store::new(FileDisk::open(&config.data, &identity, config.hold, done)?);
     let clock = Clock::new();
     let mut fx = Effects::default();
-    let machine = recover(&config, &mut store, clock.now(), &mut fx)?;
+    let beginning = beginning(&config, &mut store, clock.now())?;
+    let mut recorder = config.record.as_deref().map(|path| Recorder::create(path, &beginning)).transpose()?;
+    let machine = beginning.boot(&mut fx);
+    if let Some(recorder) = &mut recorder {
+        recorder.began(&fx.effects, &machine);
+    }
 
     let mesh = MeshConfig {
         cluster: config.cluster.clone(),
@@ -208,7 +212,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         sender: inbox.clone(),
         mesh,
         observer: Observer::new(config.me),
-        recorder: None,
+        recorder,
         stones: stones.clone(),
         fx,
     });
@@ -222,15 +226,10 @@ fn listener(socket: std::net::TcpListener) -> Result<TcpListener, String> {
         .map_err(|error| format!("the socket cannot be used: {error}"))
 }
 
-/// The machine, from what its folder holds.
-fn recover(
-    config: &NodeConfig,
-    store: &mut Store<FileDisk>,
-    now: Now,
-    fx: &mut Effects<Effect>,
-) -> Result<Node, String> {
-    let mut entropy = Rng::at(&[getrandom::u64().map_err(|error| format!("no entropy: {error}"))?]);
-    match &config.role {
+/// What the machine is made of, from what its folder holds.
+fn beginning(config: &NodeConfig, store: &mut Store<FileDisk>, now: Now) -> Result<Beginning, String> {
+    let entropy = getrandom::u64().map_err(|error| format!("no entropy: {error}"))?;
+    let what = match &config.role {
         Role::Keeper(settings) => {
             let image = store.boot_keeper().map_err(|refused| refused.to_string())?;
             let boot = zk::Boot {
@@ -239,13 +238,14 @@ fn recover(
                 snapshot: image.snapshot,
                 txns: image.txns,
             };
-            Ok(Node::Keeper(Box::new(Keeper::recover((**settings).clone(), boot, entropy, now, fx))))
+            What::Keeper(settings.clone(), boot)
         }
         Role::Broker(settings) => {
             let image = store.boot_broker().map_err(|refused| refused.to_string())?;
-            Ok(Node::Broker(Box::new(Broker::recover((**settings).clone(), image, entropy.next(), now, fx))))
+            What::Broker(settings.clone(), image)
         }
-    }
+    };
+    Ok(Beginning { node: config.me, entropy, now, what })
 }
 
 /// How long a silent peer is waited for: what the protocols themselves would wait.

@@ -30,9 +30,9 @@ pub fn tell(me: NodeId, note: &Note) {
 
 pub fn ended(me: NodeId, ended: &Ended) {
     match ended {
-        Ended::InOrder => tracing::info!(node = %me, kind = "host", "stopped in order"),
-        Ended::Killed => tracing::warn!(node = %me, kind = "host", "was killed by a stone"),
-        Ended::Halted(why) => tracing::error!(node = %me, kind = "host", "cannot go on: {why}"),
+        Ended::InOrder => tracing::info!(node = %me, kind = "host", "{ended}"),
+        Ended::Killed => tracing::warn!(node = %me, kind = "host", "{ended}"),
+        Ended::Halted(_) => tracing::error!(node = %me, kind = "host", "{ended}"),
     }
 }
 

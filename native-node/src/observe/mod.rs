@@ -5,6 +5,8 @@ pub mod http;
 mod log;
 mod metrics;
 pub mod recorder;
+pub mod recording;
+pub mod replay;
 pub mod routes;
 mod spans;
 

@@ -86,11 +86,15 @@ impl Routes {
             Stone::Resume => self.stones.change(|lying| lying.paused = false),
             Stone::Cut { node } => {
                 let node = parse(&node)?;
-                self.stones.change(|lying| drop(lying.cut.insert(node)));
+                self.stones.change(|lying| {
+                    lying.cut.insert(node);
+                });
             }
             Stone::Slow { node, ms } => {
                 let node = parse(&node)?;
-                self.stones.change(|lying| drop(lying.slow.insert(node, Duration::from_millis(ms))));
+                self.stones.change(|lying| {
+                    lying.slow.insert(node, Duration::from_millis(ms));
+                });
             }
             Stone::Heal { node: None } => self.stones.change(|lying| *lying = Default::default()),
             Stone::Heal { node: Some(node) } => {
