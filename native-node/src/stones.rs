@@ -28,6 +28,12 @@ pub struct Lying {
     pub reply: Option<ReplyStone>,
 }
 
+impl Lying {
+    fn is_free(&self, other: Option<NodeId>) -> bool {
+        !self.paused && other.is_none_or(|other| !self.cut.contains(&other))
+    }
+}
+
 /// Shared by everything in a node that moves bytes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stones {
@@ -72,10 +78,14 @@ impl Stones {
 
     /// Before bytes go to or come from a node: returns when neither a cut nor a pause is in the way.
     pub async fn passes(&self, other: Option<NodeId>) {
-        let free = |lying: &Lying| !lying.paused && other.is_none_or(|other| !lying.cut.contains(&other));
-        if !free(&self.lying.borrow()) {
-            let _ = self.lying.subscribe().wait_for(free).await;
+        if !self.is_free(other) {
+            let _ = self.lying.subscribe().wait_for(|lying| lying.is_free(other)).await;
         }
+    }
+
+    /// Whether neither a cut nor a pause is in the way now.
+    pub fn is_free(&self, other: Option<NodeId>) -> bool {
+        self.lying.borrow().is_free(other)
     }
 
     /// How late what goes to a node has to be.

@@ -1,10 +1,21 @@
 //! Everything that has a socket: clients over TCP, the node's own dials to keepers, and the mesh over WebSockets.
 
+//!
+//! A client's connection, from the outside in: `listener` takes it in and may close it, `conn` serves it, `frames` cuts
+//! its bytes, `kafka` and `keeper` say what they mean. Answers come back by its `outbox`.
+
+mod conn;
 pub mod dial;
+mod frames;
+mod gate;
 pub mod kafka;
 pub mod keeper;
+mod listener;
 pub mod mesh;
 pub mod outbox;
+mod vitals;
+
+use std::time::Duration;
 
 /// What strangers may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +26,9 @@ pub struct Limits {
     pub connections: usize,
     /// Requests of one connection that may wait for an answer; more are not read until some are answered.
     pub requests: usize,
-    /// A connection that says nothing for so long is closed; for keepers the session decides, once there is one.
-    pub idle: std::time::Duration,
+    /// A connection that has not proved within this time to be a client's is closed: it has asked nothing that makes
+    /// sense, or has no session.
+    pub first: Duration,
+    /// A client that waits for nothing and says nothing for so long is closed. `None`: its session decides.
+    pub idle: Option<Duration>,
 }
