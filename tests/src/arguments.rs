@@ -8,6 +8,8 @@ pub struct Arguments {
     pub seeds: Option<(u64, u64)>,
     pub seed: Option<u64>,
     pub scenario: Option<String>,
+    /// What a native node recorded.
+    pub replay: Option<String>,
     pub explore: Option<String>,
     pub rules: Rules,
     pub trace: bool,
@@ -40,6 +42,7 @@ impl Arguments {
                 "--seeds" => read.seeds = Some(range(&value("a range such as 0..100")?)?),
                 "--seed" => read.seed = Some(number(&value("a number")?)?),
                 "--scenario" => read.scenario = Some(value("a file")?),
+                "--replay" => read.replay = Some(value("a file that a node recorded")?),
                 "--explore" => read.explore = Some(value("zab or partition")?),
                 "--rule" => {
                     let rule = value("NAME=VALUE")?;
@@ -90,6 +93,8 @@ mod tests {
         assert_eq!(read("--seeds 3..9").unwrap().seeds, Some((3, 9)));
         assert_eq!(read("--seeds 9..3").unwrap_err(), "expected a range such as 0..100, not \"9..3\"");
         assert_eq!(read("--seed").unwrap_err(), "--seed needs a number");
+        assert_eq!(read("--replay keeper-1.rec --trace").unwrap().replay.as_deref(), Some("keeper-1.rec"));
+        assert_eq!(read("--replay").unwrap_err(), "--replay needs a file that a node recorded");
         assert!(read("--rule truncation=never --seed 1").unwrap_err().contains("truncation is one of"));
         assert_eq!(read("--speed").unwrap_err(), "\"--speed\" is not understood");
     }

@@ -4,4 +4,5 @@ pub mod arguments;
 pub mod bench;
 pub mod explore;
 pub mod process;
+pub mod replay;
 pub mod texts;

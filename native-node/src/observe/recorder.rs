@@ -153,4 +153,6 @@ fn create_new(path: &Path) -> Result<(File, PathBuf), String> {
 }
 
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod tests;

@@ -104,7 +104,14 @@ impl Routes {
                     lying.slow.remove(&node);
                 });
             }
-            Stone::Reply { how } => self.stones.change(|lying| lying.reply = Some(how.into())),
+            Stone::Reply { how, ms, code } => {
+                let stone = match how {
+                    How::Lost => ReplyStone::Lost,
+                    How::Delayed => ReplyStone::Delayed(Duration::from_millis(ms)),
+                    How::Failed => ReplyStone::Failed(code),
+                };
+                self.stones.change(|lying| lying.reply = Some(stone));
+            }
             Stone::Kill => {
                 // A paused node takes nothing out of its inbox, not even this.
                 self.stones.change(|lying| lying.paused = false);
@@ -143,30 +150,23 @@ enum Stone {
         #[serde(default)]
         node: Option<String>,
     },
-    /// For the next Produce answer.
+    /// For the next Produce answer: `lost`, `delayed` with `ms`, `failed` with `code`.
     Reply {
-        #[serde(flatten)]
         how: How,
+        #[serde(default)]
+        ms: u64,
+        #[serde(default)]
+        code: i16,
     },
     Kill,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "how", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 enum How {
     Lost,
-    Delayed { ms: u64 },
-    Failed { code: i16 },
-}
-
-impl From<How> for ReplyStone {
-    fn from(how: How) -> ReplyStone {
-        match how {
-            How::Lost => ReplyStone::Lost,
-            How::Delayed { ms } => ReplyStone::Delayed(Duration::from_millis(ms)),
-            How::Failed { code } => ReplyStone::Failed(code),
-        }
-    }
+    Delayed,
+    Failed,
 }
 
 #[cfg(test)]
@@ -212,7 +212,14 @@ mod tests {
         let (inbox, _receiver) = Inbox::new();
         let stones = Stones::default();
         let routes = Routes { inbox, stones: stones.clone(), allow_stones: true };
-        for body in ["", "{}", r#"{"stone":"cut"}"#, r#"{"stone":"cut","node":"moon-1"}"#, r#"{"stone":"fire"}"#] {
+        for body in [
+            "",
+            "{}",
+            r#"{"stone":"cut"}"#,
+            r#"{"stone":"cut","node":"moon-1"}"#,
+            r#"{"stone":"fire"}"#,
+            r#"{"stone":"reply","how":"odd"}"#,
+        ] {
             assert_eq!(routes.clone().answer(post(body)).await.status, 400, "{body}");
         }
         let barred = Routes { allow_stones: false, ..routes };

@@ -7,7 +7,7 @@ use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::shrink::shrink;
 use glasshouse_core::sim::swarm;
 use glasshouse_core::sim::trace::Keep;
-use glasshouse_tests::{arguments::Arguments, bench, explore};
+use glasshouse_tests::{arguments::Arguments, bench, explore, replay};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +22,8 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --seeds A..B            run the swarm's scenarios of these seeds
   --seed N                run one seed; with --trace print every entry, with --shrink a smaller scenario
   --scenario FILE         run a scenario's text (- for standard input); --trace, --shrink as above
+  --replay FILE           run what a native node recorded (glasshouse node --record FILE) through the same machine; with
+                          --trace print every input, note and effect
   --print                 with --seed: print its scenario instead of running it
   --doublecheck           run everything twice and compare the digests
   --rule NAME=VALUE       run under a historical rule (may be given again); --rules lists them
@@ -35,7 +37,7 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --help                  this text
 
 Exit code: 0 clean, 2 bad usage, 3 our own assertion failed, 4 an invariant was violated, 5 a healed world did not
-recover, 6 two runs of one scenario differed.
+recover, 6 two runs of one scenario, or a node and its replay, differed. A damaged recording is bad usage.
 ";
 
 /// Exit codes, the more basic failure first.
@@ -87,6 +89,12 @@ fn main() -> ExitCode {
                 eprintln!("cargo sim: {mistake}");
                 Exit::Usage
             }
+        },
+        Arguments { replay: Some(file), .. } => match replay::run(file, arguments.trace, arguments.json) {
+            replay::Came::Same => Exit::Clean,
+            replay::Came::Unreadable => Exit::Usage,
+            replay::Came::Crashed => Exit::Crash,
+            replay::Came::Differed => Exit::Nondeterminism,
         },
         Arguments { scenario: Some(file), .. } => one_file(file, &arguments),
         Arguments { seed: Some(seed), .. } => one(&swarm::scenario(*seed, arguments.rules), &arguments),

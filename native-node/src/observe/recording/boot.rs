@@ -40,9 +40,7 @@ impl Beginning {
     pub fn boot(self, fx: &mut Effects<Effect>) -> Node {
         let mut entropy = Rng::at(&[self.entropy]);
         match self.what {
-            What::Keeper(config, boot) => {
-                Node::Keeper(Box::new(Keeper::recover(*config, boot, entropy, self.now, fx)))
-            }
+            What::Keeper(config, boot) => Node::Keeper(Box::new(Keeper::recover(*config, boot, entropy, self.now, fx))),
             What::Broker(config, image) => {
                 Node::Broker(Box::new(Broker::recover(*config, image, entropy.next(), self.now, fx)))
             }
@@ -234,16 +232,7 @@ impl Coded for BrokerImage {
     }
 }
 
-fields!(PartitionImage {
-    topic_id,
-    log_start,
-    log_end,
-    segments,
-    epochs,
-    producers,
-    high_watermark,
-    recovery_point,
-});
+fields!(PartitionImage { topic_id, log_start, log_end, segments, epochs, producers, high_watermark, recovery_point });
 fields!(SegmentInfo { base, bytes, max_timestamp });
 fields!(Cut { file, at, bytes, why });
 

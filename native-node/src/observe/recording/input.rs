@@ -218,9 +218,7 @@ fn get_request(from: &mut Reader) -> Result<Request> {
     let principal = Coded::get(from)?;
     let body = match from.u8()? {
         KAFKA => RequestBody::Kafka(get_kafka_request(from)?),
-        CONNECT => {
-            RequestBody::Keeper(keeper::Request::Connect(wire::keeper::decode_connect(Bytes::get(from)?)?))
-        }
+        CONNECT => RequestBody::Keeper(keeper::Request::Connect(wire::keeper::decode_connect(Bytes::get(from)?)?)),
         WORD => {
             let word = from.take(4, "a word of four letters")?;
             RequestBody::Keeper(keeper::Request::FourLetter(std::array::from_fn(|at| word[at])))
