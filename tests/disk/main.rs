@@ -1,8 +1,10 @@
 //! Storage from outside: Apache's own files read and written again, and the suite that every disk passes.
 
 mod conformance;
+mod file;
 mod kafka;
 mod keeper;
+mod scratch;
 
 use bytes::Bytes;
 use glasshouse_core::api::storage::Lane;

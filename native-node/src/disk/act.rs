@@ -1,0 +1,188 @@
+//! What is done to files, and what of it is not durable yet.
+
+use super::bytes_at;
+use super::slot::{Slot, trouble};
+use bytes::Bytes;
+use glasshouse_core::store::disk::{DiskError, FileId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One thing that is done to a file, in the order of its lane.
+#[derive(Debug)]
+pub(super) enum Act {
+    Create(Arc<Slot>),
+    Write {
+        slot: Arc<Slot>,
+        at: u64,
+        parts: Vec<Bytes>,
+    },
+    Truncate {
+        slot: Arc<Slot>,
+        to: u64,
+    },
+    /// `last`: nothing is left in its folder.
+    Remove {
+        slot: Arc<Slot>,
+        last: bool,
+    },
+    Replace {
+        slot: Arc<Slot>,
+        contents: Vec<Bytes>,
+        old: Option<Arc<Slot>>,
+        /// Everything before it is made durable first, and it is durable when it is done.
+        barrier: bool,
+    },
+}
+
+impl Act {
+    /// The file it is about.
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        match self {
+            Act::Create(slot)
+            | Act::Write { slot, .. }
+            | Act::Truncate { slot, .. }
+            | Act::Remove { slot, .. }
+            | Act::Replace { slot, .. } => slot,
+        }
+    }
+
+    /// Bytes that it keeps in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        let parts = match self {
+            Act::Write { parts, .. } => parts,
+            Act::Replace { contents, .. } => contents,
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => return 0,
+        };
+        parts.iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+/// What a lane has changed since it was last synced.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// Held open until they are synced: whoever wrote a file must be the one who hears that writing it back failed.
+    pub(super) files: BTreeMap<FileId, Arc<File>>,
+    /// Indexes. A start makes them anew unless the stop before it was in order, so only an orderly stop syncs them.
+    pub(super) derived: BTreeMap<FileId, Arc<Slot>>,
+    /// Files that take their names once they are durable.
+    pub(super) aside: Vec<Arc<Slot>>,
+    /// Folders with changed entries.
+    pub(super) folders: BTreeSet<PathBuf>,
+}
+
+/// Whether a file says nothing that is not in another one.
+pub(super) fn is_derived(name: &str) -> bool {
+    name.ends_with(".index") || name.ends_with(".timeindex")
+}
+
+impl Dirty {
+    /// Does it; what is then owed to the disk is added.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn perform(&mut self, act: &Act) -> Result<(), DiskError> {
+        match act {
+            Act::Create(slot) => {
+                slot.create()?;
+                // Another lane may have made its folder, and be late with syncing that.
+                self.entry(slot, true);
+            }
+            Act::Write { slot, at, parts } => {
+                // Removed meanwhile, by another lane: nobody will read it.
+                let Some(file) = slot.file()? else { return Ok(()) };
+                bytes_at::write(&file, *at, parts).map_err(|error| slot.trouble("writing", &error))?;
+                self.wrote(slot, file);
+            }
+            Act::Truncate { slot, to } => {
+                let Some(file) = slot.file()? else { return Ok(()) };
+                file.set_len(*to).map_err(|error| slot.trouble("truncating", &error))?;
+                self.wrote(slot, file);
+            }
+            Act::Remove { slot, last } => {
+                slot.remove()?;
+                self.files.remove(&slot.id);
+                self.derived.remove(&slot.id);
+                self.entry(slot, false);
+                let folder = slot.folder();
+                // A folder that is in use again, or holds what is not ours, stays.
+                if *last && folder != slot.root() && fs::remove_dir(&folder).is_ok() {
+                    self.folders.remove(&folder);
+                    self.folders.extend(folder.parent().map(PathBuf::from));
+                }
+            }
+            Act::Replace { slot, contents, old, barrier } => {
+                if *barrier {
+                    self.sync()?;
+                }
+                if let Some((_, folders)) = slot.write_aside(contents, old.as_ref())? {
+                    self.aside.push(slot.clone());
+                    self.entry(slot, folders);
+                }
+                if *barrier {
+                    self.sync()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, slot: &Arc<Slot>, file: Arc<File>) {
+        if is_derived(&slot.name) {
+            self.derived.entry(slot.id).or_insert_with(|| slot.clone());
+        } else {
+            self.files.entry(slot.id).or_insert(file);
+        }
+    }
+
+    /// The folder's entry for the file changed; `folders`: so did those of folders above.
+    fn entry(&mut self, slot: &Slot, folders: bool) {
+        let folder = slot.folder();
+        if folders {
+            let above = folder.ancestors().skip(1).take_while(|above| above.starts_with(slot.root()));
+            self.folders.extend(above.map(PathBuf::from));
+        }
+        self.folders.insert(folder);
+    }
+
+    /// Makes all of it durable, but for what can be made anew. One `fdatasync` for each file.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn sync(&mut self) -> Result<(), DiskError> {
+        for slot in std::mem::take(&mut self.aside) {
+            if let Some(file) = slot.file()? {
+                file.sync_data().map_err(|error| slot.trouble("fdatasync", &error))?;
+                slot.take_name()?;
+            }
+        }
+        for (id, file) in std::mem::take(&mut self.files) {
+            file.sync_data().map_err(|error| trouble(format!("file {}", id.0).as_ref(), "fdatasync", &error))?;
+        }
+        std::mem::take(&mut self.folders).iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.aside.is_empty() && self.folders.is_empty()
+    }
+
+    /// Takes what somebody has to do even if the lane is never synced: names that files wait for.
+    pub(super) fn take_names(&mut self) -> Dirty {
+        Dirty { aside: std::mem::take(&mut self.aside), folders: std::mem::take(&mut self.folders), ..Dirty::default() }
+    }
+
+    /// Takes what a sync of the lane covers.
+    pub(super) fn take(&mut self) -> Dirty {
+        Dirty { files: std::mem::take(&mut self.files), ..self.take_names() }
+    }
+}
+
+/// Makes a folder's entries durable; one that is gone has none.
+pub(super) fn sync_folder(folder: &std::path::Path) -> Result<(), DiskError> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(trouble(folder, "fsync", &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

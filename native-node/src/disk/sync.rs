@@ -1,0 +1,207 @@
+//! The threads that do nothing but make things durable, so that the one that decides never waits for a disk.
+//!
+//! Lanes are queues of their own: one lane's jobs are done in order, different lanes' at the same time. A file system
+//! commits what several threads ask for in one go, so six lanes take hardly longer than one. The first thread starts with
+//! the first job; more, up to [`WORKERS`], when lanes wait. With [`Hold::Process`](super::Hold) they write as well.
+
+use super::act::{Act, Dirty};
+use super::{Done, folder::Lock};
+use glasshouse_core::api::storage::Lane;
+use glasshouse_core::store::disk::DiskError;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Threads of one node. More would not make the disk faster.
+const WORKERS: usize = 6;
+/// Bytes of a thread's stack.
+const STACK: usize = 128 * 1024;
+
+/// What is done for one lane.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) lane: Lane,
+    /// Writes that were held back.
+    pub(super) acts: Vec<Act>,
+    pub(super) dirty: Dirty,
+    /// Somebody waits to hear that it is done. A failure is told in any case.
+    pub(super) report: bool,
+    /// Set when it is done.
+    pub(super) finished: Option<Arc<AtomicBool>>,
+}
+
+impl Job {
+    /// Does it on the present thread.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn run(&mut self) -> Result<(), DiskError> {
+        for act in &self.acts {
+            self.dirty.perform(act)?;
+        }
+        self.dirty.sync()?;
+        for act in std::mem::take(&mut self.acts) {
+            act.slot().close();
+        }
+        if let Some(finished) = &self.finished {
+            finished.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Lanes a job of which is being done.
+    busy: Vec<Lane>,
+    workers: usize,
+    idle: usize,
+    stopped: bool,
+    failed: Option<DiskError>,
+}
+
+impl Queue {
+    /// The next job whose lane is free, which is busy then.
+    fn next(&mut self) -> Option<Job> {
+        let at = self.jobs.iter().position(|job| !self.busy.contains(&job.lane))?;
+        let job = self.jobs.remove(at)?;
+        self.busy.push(job.lane.clone());
+        Some(job)
+    }
+
+    fn finish(&mut self, lane: &Lane, result: &Result<(), DiskError>) {
+        self.busy.retain(|busy| busy != lane);
+        if let Err(error) = result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is work.
+    work: Condvar,
+    /// Something was finished.
+    quiet: Condvar,
+    done: Done,
+    name: String,
+    /// A folder is free for another process when nobody writes into it any more.
+    _lock: Arc<Lock>,
+}
+
+/// The sending end.
+pub(super) struct Syncer {
+    shared: Arc<Shared>,
+}
+
+impl Syncer {
+    pub(super) fn new(name: String, done: Done, lock: Arc<Lock>) -> Syncer {
+        let (queue, work, quiet) = Default::default();
+        Syncer { shared: Arc::new(Shared { queue, work, quiet, done, name, _lock: lock }) }
+    }
+
+    /// Puts a job behind those of its lane.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(super) fn submit(&self, job: Job) -> Result<(), DiskError> {
+        let mut queue = self.shared.queue();
+        queue.jobs.push_back(job);
+        let waiting = queue.jobs.iter().filter(|job| !queue.busy.contains(&job.lane)).count();
+        if waiting > queue.idle && queue.workers < WORKERS {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name(shared.name.clone()).stack_size(STACK);
+            match thread.spawn(move || shared.work()) {
+                Ok(_) => queue.workers += 1,
+                Err(error) if queue.workers == 0 => return Err(DiskError::Io(format!("no thread to sync: {error}"))),
+                Err(_) => {}
+            }
+        }
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Does what waits, together with the threads, until nothing is left. It never calls `done` itself: the thread it
+    /// runs on may be the one that makes room for what `done` tells.
+    ///
+    /// # Errors
+    /// Of any job since the last time.
+    pub(super) fn drain(&self) -> Result<(), DiskError> {
+        let mut told = Vec::new();
+        let mut queue = self.shared.queue();
+        loop {
+            if let Some(mut job) = queue.next() {
+                drop(queue);
+                let result = job.run();
+                queue = self.shared.queue();
+                queue.finish(&job.lane, &result);
+                if job.report {
+                    told.push(Job {
+                        lane: job.lane,
+                        acts: Vec::new(),
+                        dirty: Dirty::default(),
+                        report: true,
+                        finished: None,
+                    });
+                }
+            } else if queue.busy.is_empty() {
+                break;
+            } else {
+                queue = self.shared.quiet.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        if let Some(error) = queue.failed.take() {
+            return Err(error);
+        }
+        drop(queue);
+        told.into_iter().try_for_each(|job| self.submit(job))
+    }
+}
+
+impl Drop for Syncer {
+    /// What was not begun never will be. A thread that waits for room to tell that it is done is not waited for.
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.stopped = true;
+        queue.jobs.clear();
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's life.
+    fn work(&self) {
+        let mut queue = self.queue();
+        while !queue.stopped {
+            let Some(mut job) = queue.next() else {
+                queue.idle += 1;
+                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
+                continue;
+            };
+            drop(queue);
+            let result = job.run();
+            queue = self.queue();
+            queue.finish(&job.lane, &result);
+            self.quiet.notify_all();
+            // Another job of the lane may have become free to be done.
+            if !queue.jobs.is_empty() {
+                self.work.notify_one();
+            }
+            if job.report || result.is_err() {
+                let stopped = queue.stopped;
+                drop(queue);
+                if !stopped {
+                    (self.done)(job.lane, result);
+                }
+                queue = self.queue();
+            }
+        }
+        queue.workers -= 1;
+    }
+}
