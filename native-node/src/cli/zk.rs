@@ -45,7 +45,7 @@ pub enum Op {
         data: String,
         /// Only if it still has this version
         #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
-        version: i32,
+        if_version: i32,
     },
     /// Make a node
     Create {
@@ -67,7 +67,7 @@ pub enum Op {
         path: String,
         /// Only if it still has this version
         #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
-        version: i32,
+        if_version: i32,
         /// With everything below it
         #[arg(short, long)]
         recursive: bool,

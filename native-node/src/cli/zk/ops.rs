@@ -37,8 +37,8 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
             let (data, stats) = session.get(path, *watch).await?;
             show_data(path, data.as_deref(), &stats, *stat, out)?;
         }
-        Op::Set { path, data, version } => {
-            let stat = session.set(path, Bytes::copy_from_slice(data.as_bytes()), *version).await?;
+        Op::Set { path, data, if_version } => {
+            let stat = session.set(path, Bytes::copy_from_slice(data.as_bytes()), *if_version).await?;
             out.say(&format!("{} has version {}", plain(path), stat.version))?;
             out.item(&stat_json(path, &stat))?;
         }
@@ -51,11 +51,11 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
             out.say(&plain(&made))?;
             out.item(&json!({"path": &*made}))?;
         }
-        Op::Delete { path, version, recursive } => {
+        Op::Delete { path, if_version, recursive } => {
             if *recursive {
                 delete_below(session, path).await?;
             }
-            session.delete(path, *version).await?;
+            session.delete(path, *if_version).await?;
             out.say(&format!("{} is deleted", plain(path)))?;
             out.item(&json!({"path": path, "deleted": true}))?;
         }

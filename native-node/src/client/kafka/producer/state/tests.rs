@@ -65,7 +65,7 @@ impl Rig {
 #[test]
 fn what_was_lost_goes_again_in_order_under_its_sequence() {
     let mut rig = Rig::new();
-    ["a", "b", "c"].map(|text| rig.put(text));
+    ["a", "b", "c"].iter().for_each(|text| rig.put(text));
     assert_eq!(rig.sends(1), [(1, 0, 0), (2, 0, 1)]);
     rig.lost(1);
     assert_eq!(rig.sends(2), [], "the second is still under way");
@@ -81,7 +81,7 @@ fn what_was_lost_goes_again_in_order_under_its_sequence() {
 fn a_gap_begins_a_new_epoch_and_nothing_that_may_be_there_is_sent_again() {
     let mut rig = Rig::new();
     rig.settings.in_flight = 3;
-    ["a", "b", "c", "d"].map(|text| rig.put(text));
+    ["a", "b", "c", "d"].iter().for_each(|text| rig.put(text));
     assert_eq!(rig.sends(1).len(), 3);
     rig.code(1, ErrorCode::MESSAGE_TOO_LARGE);
     rig.code(2, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
