@@ -42,7 +42,9 @@ enum Kind {
     Child {
         pid: Pid,
         /// While it is open, the child knows that we live.
-        _parent: UnixStream,
+        parent: UnixStream,
+        /// What it still waits for.
+        sockets: Option<Sockets>,
     },
 }
 
@@ -55,11 +57,12 @@ pub struct How {
 }
 
 impl Body {
-    /// Starts a node; the sockets are bound already, or are bound now.
+    /// Starts a node; the sockets are bound already, or are bound now. With `wait` a child gets ready and then waits for
+    /// [`go`](Body::go).
     ///
     /// # Errors
     /// One sentence.
-    pub fn start(planned: &mut Planned, at: usize, run: u32, how: &How) -> Result<Body> {
+    pub fn start(planned: &mut Planned, at: usize, run: u32, how: &How, wait: bool) -> Result<Body> {
         let sockets = match planned.sockets.take() {
             Some(sockets) => sockets,
             None => Sockets::bind(&planned.config).map_err(|why| anyhow!(why))?,
@@ -67,8 +70,27 @@ impl Body {
         let ends = how.ends.clone();
         match &how.program {
             None => thread(planned.config.clone(), sockets, at, run, ends),
-            Some(program) => child(program, planned, sockets, at, run, ends),
+            Some(program) => {
+                let mut body = child(program, planned, sockets, at, run, ends)?;
+                if !wait {
+                    body.go()?;
+                }
+                Ok(body)
+            }
         }
+    }
+
+    /// Lets a node that waits begin.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn go(&mut self) -> Result<()> {
+        if let Kind::Child { parent, sockets, .. } = &mut self.kind
+            && let Some(sockets) = sockets.take()
+        {
+            inherit::hand_over(parent, &sockets).context("the sockets cannot be handed over")?;
+        }
+        Ok(())
     }
 
     /// Asks it to stop in order.
@@ -139,7 +161,6 @@ fn child(
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GLASSHOUSE_")) {
         command.env_remove(name);
     }
-    inherit::hand_over(&parent, &sockets).context("the sockets cannot be handed over")?;
     let mut child = command.spawn().with_context(|| format!("{me} cannot be started"))?;
     let id = child.id().and_then(|id| Some((id, Pid::from_raw(i32::try_from(id).ok()?)?)));
     let (number, pid) = id.ok_or_else(|| anyhow!("{me} has no process id"))?;
@@ -147,7 +168,7 @@ fn child(
         let end = watch(&mut child).await;
         let _ = ends.send(End { at, run, in_order: end.0, how: end.1 });
     });
-    Ok(Body { kind: Kind::Child { pid, _parent: parent }, pid: number })
+    Ok(Body { kind: Kind::Child { pid, parent, sockets: Some(sockets) }, pid: number })
 }
 
 async fn watch(child: &mut Child) -> (bool, String) {

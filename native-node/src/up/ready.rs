@@ -13,6 +13,8 @@ use tokio::time::{sleep, timeout};
 
 /// Between two questions.
 const EVERY: Duration = Duration::from_millis(5);
+/// How long keepers get to follow a leader that serves.
+const FOLLOWING: Duration = Duration::from_millis(300);
 /// How long one answer may take.
 const LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is taken.
@@ -20,9 +22,25 @@ const LONGEST: usize = 4 << 20;
 /// Of Metadata: the first that names the controller and takes an empty list of topics is 1.
 const VERSION: i16 = 4;
 
-/// Returns once every broker knows all brokers and the controller, and the ensemble has a leader. `missing` always says
-/// what is still waited for.
-pub async fn serves(keepers: &[SocketAddr], brokers: &[SocketAddr], missing: impl Fn(String)) {
+/// Returns once the ensemble has a leader, and its other keepers had a moment to follow it: whoever dials one that does
+/// not serve yet is turned away and rests. `missing` always says what is still waited for.
+pub async fn ensemble_serves(keepers: &[SocketAddr], missing: impl Fn(String)) {
+    while keeper_leader(keepers).await.is_none() {
+        missing("the ensemble has no leader".to_owned());
+        sleep(EVERY).await;
+    }
+    let all = async {
+        for at in keepers {
+            while !word(*at, b"srvr").await.is_ok_and(|answer| answer.contains("Mode: ")) {
+                sleep(EVERY).await;
+            }
+        }
+    };
+    let _ = timeout(FOLLOWING, all).await;
+}
+
+/// Returns once every broker knows all brokers and the controller.
+pub async fn brokers_serve(brokers: &[SocketAddr], missing: impl Fn(String)) {
     for (number, at) in (1..).zip(brokers) {
         let mut connection = None;
         loop {
@@ -37,13 +55,6 @@ pub async fn serves(keepers: &[SocketAddr], brokers: &[SocketAddr], missing: imp
             }
             sleep(EVERY).await;
         }
-    }
-    loop {
-        match keeper_leader(keepers).await {
-            Some(_) => return,
-            None => missing("the ensemble has no leader".to_owned()),
-        }
-        sleep(EVERY).await;
     }
 }
 

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a node may take to stop in order.
 const STOPPING: Duration = Duration::from_secs(15);
@@ -88,11 +88,10 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
     let mut supervisor = Supervisor { args, members, how: How { program, ends }, told };
 
     let outcome = async {
-        supervisor.start_all()?;
         control.set_nonblocking(true).context("the control's socket cannot be used")?;
         let control = tokio::net::TcpListener::from_std(control).context("the control's socket cannot be used")?;
         tokio::spawn(http::serve(control, move |request| control_answers.clone().answer(request)));
-        supervisor.until_it_serves(&mut ended, &mut signals).await
+        supervisor.start_all(&mut ended, &mut signals).await
     }
     .await;
     let serves = match outcome {
@@ -122,19 +121,67 @@ impl Supervisor {
         self.members[at].planned.config.me
     }
 
-    fn start(&mut self, at: usize) -> Result<()> {
+    fn start(&mut self, at: usize, wait: bool) -> Result<()> {
         let member = &mut self.members[at];
         member.run += 1;
         (member.since, member.expected, member.again) = (Instant::now(), false, None);
-        member.body = Some(Body::start(&mut member.planned, at, member.run, &self.how)?);
+        member.body = Some(Body::start(&mut member.planned, at, member.run, &self.how, wait)?);
         Ok(())
     }
 
-    fn start_all(&mut self) -> Result<()> {
+    /// Starts keepers, and brokers once these serve: one that dials too early is turned away, and rests before it dials
+    /// again. As processes, brokers get ready meanwhile. True once all serve; false if a signal came first.
+    async fn start_all(&mut self, ended: &mut mpsc::UnboundedReceiver<End>, signals: &mut Signals) -> Result<bool> {
+        let (keepers, brokers) = (clients(&self.members, true), clients(&self.members, false));
+        let started = Instant::now();
+        let is_keeper = |member: &Member| matches!(member.planned.config.role, Role::Keeper(_));
         for at in 0..self.members.len() {
-            self.start(at)?;
+            let keeper = is_keeper(&self.members[at]);
+            if keeper || self.args.processes {
+                self.start(at, !keeper)?;
+            }
         }
-        self.tell()
+        self.tell()?;
+        let missing = RefCell::new(String::new());
+        let note = |why| *missing.borrow_mut() = why;
+        if !self.meanwhile(ready::ensemble_serves(&keepers, note), started, &missing, ended, signals).await? {
+            return Ok(false);
+        }
+        tracing::debug!("the ensemble serves after {} ms", started.elapsed().as_millis());
+        for at in 0..self.members.len() {
+            match &mut self.members[at].body {
+                Some(body) => body.go()?,
+                None => self.start(at, false)?,
+            }
+        }
+        self.tell()?;
+        let serves = self.meanwhile(ready::brokers_serve(&brokers, note), started, &missing, ended, signals).await;
+        tracing::debug!("the cluster serves after {} ms", started.elapsed().as_millis());
+        serves
+    }
+
+    /// Waits for something while nothing else happens. False if a signal came first.
+    async fn meanwhile(
+        &self,
+        what: impl Future<Output = ()>,
+        started: Instant,
+        missing: &RefCell<String>,
+        ended: &mut mpsc::UnboundedReceiver<End>,
+        signals: &mut Signals,
+    ) -> Result<bool> {
+        let patience = Duration::from_secs(self.args.patience);
+        tokio::select! {
+            done = timeout_at(started + patience, what) => match done {
+                Ok(()) => Ok(true),
+                Err(_) => Err(anyhow!("it does not serve after {} s: {}", patience.as_secs(), missing.borrow())),
+            },
+            () = signals.next() => Ok(false),
+            Some(end) = ended.recv() => {
+                // Whoever is gone need not be stopped: its member is told again.
+                let _ = self.how.ends.send(end.clone());
+                Err(anyhow!("{} {} before the cluster served", self.name(end.at), end.how))
+            }
+        }
     }
 
     /// Writes down who runs where.
@@ -152,29 +199,6 @@ impl Supervisor {
         let nodes = nodes.collect();
         self.told.send_modify(|cluster| cluster.nodes = nodes);
         self.told.borrow().write()
-    }
-
-    /// True once it serves; false if a signal came first.
-    async fn until_it_serves(
-        &mut self,
-        ended: &mut mpsc::UnboundedReceiver<End>,
-        signals: &mut Signals,
-    ) -> Result<bool> {
-        let (keepers, brokers) = (clients(&self.members, true), clients(&self.members, false));
-        let missing = RefCell::new(String::new());
-        let serves = ready::serves(&keepers, &brokers, |why| *missing.borrow_mut() = why);
-        let patience = Duration::from_secs(self.args.patience);
-        tokio::select! {
-            serves = timeout(patience, serves) => match serves {
-                Ok(()) => Ok(true),
-                Err(_) => Err(anyhow!("it does not serve after {} s: {}", patience.as_secs(), missing.borrow())),
-            },
-            () = signals.next() => Ok(false),
-            Some(end) = ended.recv() => {
-                self.members[end.at].body = None;
-                Err(anyhow!("{} {} before the cluster served", self.name(end.at), end.how))
-            }
-        }
     }
 
     fn announce(&self, temporary: bool) -> Result<()> {
@@ -244,7 +268,7 @@ impl Supervisor {
     }
 
     fn start_again(&mut self, at: usize) -> Result<()> {
-        if let Err(error) = self.start(at) {
+        if let Err(error) = self.start(at, false) {
             let name = self.name(at);
             tracing::warn!(node = %name, "cannot be started again: {error:#}");
             eprintln!("glasshouse: {name} cannot be started again: {error:#}");
