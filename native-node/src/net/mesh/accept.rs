@@ -69,6 +69,7 @@ async fn receive(shared: Arc<Shared>, stream: TcpStream, from: SocketAddr) {
 async fn welcome(shared: &Shared, stream: TcpStream) -> Result<(), Refused> {
     let gone = |error: std::io::Error| Refused::Gone(error.to_string());
     stream.set_nodelay(true).map_err(gone)?;
+    shared.stones.paused().await;
     let bare = match &shared.tls {
         Some(tls) => tls.accept(stream).await.map_err(|error| Refused::Gone(format!("TLS: {error}")))?,
         None => Bare::Plain(stream),

@@ -95,6 +95,11 @@ pub(super) async fn attempt(shared: &Shared, peer: NodeId) -> Result<Greeted, Re
     let host = address.host.as_ref();
     let gone = |error: std::io::Error| Refused::Gone(error.to_string());
     let stream = TcpStream::connect((host, address.port)).await.map_err(gone)?;
+    // A port that nobody listens on may be drawn as our own end of the connection: TCP then connects it with itself,
+    // and the peer could not listen there any more.
+    if stream.local_addr().map_err(gone)? == stream.peer_addr().map_err(gone)? {
+        return Err(Refused::Gone("nobody listens there".to_owned()));
+    }
     stream.set_nodelay(true).map_err(gone)?;
     let bare = match &shared.tls {
         Some(tls) => tls.connect(host, stream).await.map_err(|error| Refused::Gone(format!("TLS: {error}")))?,

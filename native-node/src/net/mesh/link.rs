@@ -49,7 +49,7 @@ pub(super) async fn deliver(inbox: &Inbox, pair: &Pair) -> bool {
 }
 
 async fn write(mut sink: SplitSink<Socket, Message>, shared: &Shared, pair: &Pair, peer: NodeId) -> String {
-    let third = shared.config.dead_peer / 3;
+    let third = (shared.config.dead_peer / 3).max(Duration::from_millis(1));
     let mut ping_at = Instant::now() + third;
     let mut ready = Vec::new();
     let mut unflushed = false;
@@ -64,7 +64,6 @@ async fn write(mut sink: SplitSink<Socket, Message>, shared: &Shared, pair: &Pai
             unflushed = false;
             sink.flush().await
         } else {
-            // A time that nothing reaches, where nothing is due.
             let due = due.map_or(ping_at, |due| due.min(ping_at));
             tokio::select! {
                 biased;

@@ -66,10 +66,10 @@ impl Pair {
         self.change(|channels| channels.become_unlinked(Instant::now()));
     }
 
-    /// As [`Channels::receive`].
+    /// As [`Channels::receive`]. Whoever receives also tells.
     pub(super) fn receive(&self, late: Duration, frame: Bytes) -> Result<(), String> {
         let controls = frame.first().is_some_and(|first| first >> 4 != MESSAGE);
-        let result = self.change(|channels| channels.receive(Instant::now(), late, frame));
+        let result = self.lock().receive(Instant::now(), late, frame);
         if controls {
             self.work.notify_one();
         }

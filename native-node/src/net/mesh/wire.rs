@@ -32,7 +32,7 @@ pub(super) fn for_strangers() -> WebSocketConfig {
 /// The settings of a link whose longest message has `frame` bytes.
 pub(super) fn for_peers(frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(128 << 10)
+        .read_buffer_size(32 << 10)
         .write_buffer_size(128 << 10)
         .max_message_size(Some(frame))
         .max_frame_size(Some(FRAGMENT))

@@ -1,8 +1,8 @@
 //! Two ends of a pair's channels, with a link between them that tests hold in their hands.
 
 use super::*;
-use glasshouse_core::api::peer::{PacketType, QuorumPacket};
-use glasshouse_core::id::{ZabEpoch, Zxid};
+use glasshouse_core::api::peer::{Notification, PacketType, QuorumPacket, ServerState};
+use glasshouse_core::id::{KeeperId, ZabEpoch, Zxid};
 
 const SOON: Duration = Duration::ZERO;
 
@@ -86,6 +86,17 @@ fn packet(counter: u32) -> PeerMessage<Bytes> {
     PeerMessage::Quorum(QuorumPacket::new(PacketType::Commit, Zxid::new(ZabEpoch(1), counter), None))
 }
 
+fn vote(election_epoch: u64) -> PeerMessage<Bytes> {
+    PeerMessage::Election(Notification {
+        state: ServerState::Looking,
+        leader: KeeperId(1),
+        zxid: Zxid::ZERO,
+        election_epoch,
+        peer_epoch: ZabEpoch(0),
+        config: Bytes::new(),
+    })
+}
+
 #[test]
 fn a_hangup_takes_both_ends_through_the_same_generations() {
     let mut two = Two::new();
@@ -121,6 +132,39 @@ fn both_may_hang_up_at_once() {
     for end in [0, 1] {
         assert_eq!(two.told(end), ["up 1", "down 1", "up 2"]);
     }
+}
+
+#[test]
+fn only_the_newest_vote_leaves_and_again_with_every_generation() {
+    let mut two = Two::new();
+    let election = |generation| Channel { peer: NodeId::keeper(2), kind: ChannelKind::Election, generation };
+    let votes = |two: &mut Two| {
+        two.settle();
+        let mut votes = Vec::new();
+        while let Some(event) = two.ends[1].next_event() {
+            if let Input::Peer { channel, message: PeerMessage::Election(vote) } = event {
+                votes.push((channel.generation, vote.election_epoch));
+            }
+        }
+        votes
+    };
+    let say = |two: &mut Two, generation, epoch| {
+        let now = two.now;
+        two.ends[0].send(now, SOON, election(generation), &vote(epoch));
+    };
+    say(&mut two, 0, 1);
+    say(&mut two, 0, 2);
+    assert_eq!(votes(&mut two), [(1, 2)], "said before the channel was up");
+    assert_eq!(votes(&mut two), []);
+    say(&mut two, 1, 3);
+    say(&mut two, 1, 4);
+    assert_eq!(votes(&mut two), [(1, 4)]);
+    let now = two.now;
+    for end in &mut two.ends {
+        end.become_unlinked(now);
+        end.become_linked(now);
+    }
+    assert_eq!(votes(&mut two), [(2, 4)], "across the loss of the link");
 }
 
 #[test]
