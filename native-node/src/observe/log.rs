@@ -127,3 +127,53 @@ fn of_controller(note: &ControllerNote) -> Weight {
         _ => Weight::Notable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_core::id::{BrokerEpoch, BrokerId, TopicPartition};
+    use glasshouse_core::record::offset::Offset;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+    use tracing::Level;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: Level, notes: &[Note]) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            notes.iter().for_each(|note| tell(NodeId::Broker(1), note));
+        });
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn turns_of_events_are_told_and_the_many_only_on_demand() {
+        let registered = BrokerNote::Registered { id: BrokerId(1), epoch: BrokerEpoch(9) };
+        let moved = BrokerNote::HighWatermark { partition: TopicPartition::new("orders", 0), offset: Offset(4) };
+        let notes = [Note::Broker(registered), Note::Broker(moved)];
+        let told = logged(Level::INFO, &notes);
+        assert_eq!(told.lines().count(), 1, "{told}");
+        let words = "is registered as broker 1 with broker epoch 9";
+        assert!(told.contains(words) && told.contains("node=broker-1") && told.contains("kind=\"broker\""), "{told}");
+        assert!(logged(Level::DEBUG, &notes).contains("moves the HW of orders-0 to 4"));
+    }
+}
