@@ -137,7 +137,7 @@ pub fn ended(outcome: Result<ExitCode>) -> Result<ExitCode> {
 fn is_missing(error: &Error) -> bool {
     match error {
         Error::Keeper { code, .. } => *code == KeeperError::NONODE,
-        _ => error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        _ => matches!(error.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::OFFSET_OUT_OF_RANGE)),
     }
 }
 

@@ -42,7 +42,8 @@ pub enum Op {
     /// Replace a node's data
     Set {
         path: String,
-        data: String,
+        #[arg(value_name = "DATA")]
+        value: String,
         /// Only if it still has this version
         #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
         if_version: i32,
@@ -50,8 +51,8 @@ pub enum Op {
     /// Make a node
     Create {
         path: String,
-        #[arg(default_value = "", hide_default_value = true)]
-        data: String,
+        #[arg(value_name = "DATA", default_value = "", hide_default_value = true)]
+        value: String,
         /// It goes with this session
         #[arg(short, long)]
         ephemeral: bool,

@@ -37,13 +37,13 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
             let (data, stats) = session.get(path, *watch).await?;
             show_data(path, data.as_deref(), &stats, *stat, out)?;
         }
-        Op::Set { path, data, if_version } => {
-            let stat = session.set(path, Bytes::copy_from_slice(data.as_bytes()), *if_version).await?;
+        Op::Set { path, value, if_version } => {
+            let stat = session.set(path, Bytes::copy_from_slice(value.as_bytes()), *if_version).await?;
             out.say(&format!("{} has version {}", plain(path), stat.version))?;
             out.item(&stat_json(path, &stat))?;
         }
-        Op::Create { path, data, ephemeral, sequential, parents } => {
-            let data = Some(Bytes::copy_from_slice(data.as_bytes()));
+        Op::Create { path, value, ephemeral, sequential, parents } => {
+            let data = Some(Bytes::copy_from_slice(value.as_bytes()));
             let made = match parents {
                 true => create_with_parents(session, path, data).await?,
                 false => session.create(path, data, mode(*ephemeral, *sequential)).await?,

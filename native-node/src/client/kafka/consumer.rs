@@ -26,7 +26,7 @@ pub enum Start {
     Beginning,
     /// Behind the last record that is there by then.
     End,
-    /// In every partition.
+    /// In every partition; a partition that does not reach so far, or no longer, begins at its nearest end.
     Offset(Offset),
     /// With the first record that is not older, in milliseconds.
     Time(i64),
@@ -93,6 +93,26 @@ struct Ended {
     answer: Result<Response<Bytes>>,
 }
 
+/// The offset in each partition, or the end of it that is nearest.
+async fn nearest(
+    client: &Client,
+    topic: &Arc<str>,
+    partitions: &[i32],
+    wanted: Offset,
+) -> Result<BTreeMap<i32, Result<Offset>>> {
+    let starts = client.list_offsets(topic, partitions, At::Earliest).await;
+    let mut ends = client.list_offsets(topic, partitions, At::Latest).await;
+    let mut is_somewhere = false;
+    let mut places = BTreeMap::new();
+    for (partition, start) in starts {
+        let (start, end) = (start?, ends.remove(&partition).unwrap_or(Ok(wanted))?);
+        is_somewhere |= start <= wanted && wanted <= end;
+        places.insert(partition, Ok(wanted.clamp(start, end.max(start))));
+    }
+    let none = || refused(format!("offset {wanted} of {topic}"), ErrorCode::OFFSET_OUT_OF_RANGE, None);
+    if is_somewhere { Ok(places) } else { Err(none()) }
+}
+
 /// A reader of one topic.
 pub struct Consumer {
     client: Client,
@@ -109,7 +129,8 @@ impl Consumer {
     /// Finds the topic and where to begin.
     ///
     /// # Errors
-    /// No such topic or partition; or a leader does not tell in time where its log begins or ends.
+    /// No such topic or partition; no partition has the offset; or a leader does not tell in time where its log begins
+    /// or ends.
     pub async fn start(client: Client, topic: &str, settings: ConsumerSettings) -> Result<Consumer> {
         let topic: Arc<str> = topic.into();
         let described = client.topic(&topic, client.settings().timeout).await?;
@@ -123,7 +144,7 @@ impl Consumer {
             Start::Beginning => client.list_offsets(&topic, &wanted, At::Earliest).await,
             Start::End => client.list_offsets(&topic, &wanted, At::Latest).await,
             Start::Time(millis) => client.list_offsets(&topic, &wanted, At::Time(millis)).await,
-            Start::Offset(offset) => wanted.iter().map(|partition| (*partition, Ok(offset))).collect(),
+            Start::Offset(offset) => nearest(&client, &topic, &wanted, offset).await?,
         };
         let now = Instant::now();
         let mut positions = BTreeMap::new();
