@@ -245,6 +245,27 @@ fn what_was_held_back_goes_with_the_process_but_for_what_was_synced() {
     assert_eq!(disk.list().len(), 1);
 }
 
+#[test]
+fn a_thousand_segments_need_no_thousand_handles() {
+    let scratch = Scratch::new("handles");
+    let (mut disk, told) = open_heard(&scratch.next(), Hold::PageCache);
+    let files: Vec<_> = (0..1_000).map(|number| disk.open(&log(), &format!("orders-0/{number}.log"))).collect();
+    for (number, file) in files.iter().enumerate() {
+        disk.append(*file, &[Bytes::from(vec![number as u8; 16 * 1024])]);
+        disk.flush().unwrap();
+    }
+    disk.begin_sync(&log());
+    assert_eq!(told.recv().unwrap(), (log(), Ok(())));
+    disk.end_sync(&log());
+    for (number, file) in files.iter().enumerate() {
+        assert!(disk.read_all(*file).unwrap().iter().all(|byte| *byte == number as u8));
+    }
+    let handles =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let ours = handles.filter(|path| path.starts_with(disk.folder().join("orders-0"))).count();
+    assert!((1..=257).contains(&ours), "{ours} handles are open");
+}
+
 /// A long life at random, compared with a plain map, over both kinds of disk.
 #[test]
 fn real_files_agree_with_plain_vectors() {
@@ -254,7 +275,7 @@ fn real_files_agree_with_plain_vectors() {
         let mut rng = glasshouse_core::rng::Rng::new(11);
         let mut plain: std::collections::BTreeMap<String, Vec<u8>> = std::collections::BTreeMap::new();
         let (mut disk, mut told) = open_heard(&folder, hold);
-        for step in 0..3_000u64 {
+        for step in 0..1_500u64 {
             let name = format!("orders-{}/{}.log", rng.below(3), rng.below(4));
             let lane = log();
             match rng.below(12) {
@@ -281,7 +302,7 @@ fn real_files_agree_with_plain_vectors() {
                         disk.end_sync(&lane);
                     }
                 }
-                5 if rng.chance(1, 20) => {
+                5 if rng.chance(1, 12) => {
                     disk.sync_everything().unwrap();
                     drop(disk);
                     (disk, told) = open_heard(&folder, hold);

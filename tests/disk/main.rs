@@ -1,6 +1,7 @@
 //! Storage from outside: Apache's own files read and written again, and the suite that every disk passes.
 
 mod conformance;
+mod damage;
 mod file;
 mod kafka;
 mod keeper;

@@ -1,7 +1,7 @@
 //! Taking a node's folder: the lock against a second process, whose folder it is, and what lies in it.
 
-use super::Identity;
 use super::slot::Leftover;
+use super::{Identity, seal};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
@@ -61,6 +61,12 @@ pub(super) fn take(folder: &Path, identity: &Identity) -> Result<(Lock, Contents
     let mut contents = Contents::default();
     contents.walk(folder, "").map_err(unusable)?;
     contents.finish(folder).map_err(unusable)?;
+    for found in &contents.files {
+        let path = folder.join(&found.name);
+        if !seal::holds(&path, &found.name).map_err(unusable)? {
+            return Err(format!("{} is damaged: it does not hold what was written into it", path.display()));
+        }
+    }
     if made {
         // So that the folder itself survives a power loss.
         folder.parent().map_or(Ok(()), sync).map_err(unusable)?;
@@ -118,7 +124,8 @@ fn check(folder: &Path, identity: &Identity) -> Result<(), String> {
     let path = folder.join(IDENTITY);
     let cannot = |error: io::Error| format!("{} cannot be used: {error}", path.display());
     let Identity { cluster, node } = identity;
-    let mine = format!("version=1\nnode={node}\ncluster={cluster}\n");
+    let text = format!("version=1\nnode={node}\ncluster={cluster}\n");
+    let mine = format!("{text}sum={:08x}\n", crc32c::crc32c(text.as_bytes()));
     let found = match fs::read(&path) {
         Ok(found) => String::from_utf8_lossy(&found).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -137,13 +144,17 @@ fn check(folder: &Path, identity: &Identity) -> Result<(), String> {
     if found == mine {
         return Ok(());
     }
+    let sum = found.rfind("sum=").map(|at| format!("sum={:08x}\n", crc32c::crc32c(&found.as_bytes()[..at])));
+    if sum.is_none_or(|sum| !found.ends_with(&sum)) {
+        return Err(format!("{} is damaged: it does not say whose folder this is", path.display()));
+    }
     let told = |key: &str| found.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     Err(match (told("version"), told("node"), told("cluster")) {
         (Some("1"), Some(other), Some(of)) => format!(
             "the folder {} belongs to {other} of cluster {of}, not to {node} of cluster {cluster}",
             folder.display()
         ),
-        _ => format!("{} is damaged: it does not say whose folder this is", path.display()),
+        _ => format!("the folder {} is of another version of glasshouse", folder.display()),
     })
 }
 

@@ -16,6 +16,7 @@ mod bytes_at;
 mod entry;
 mod folder;
 mod recent;
+mod seal;
 mod settle;
 mod slot;
 mod sync;

@@ -5,7 +5,7 @@
 //! what the file must hold, a start after a crash of the process finishes what was written, and after a power loss
 //! throws away what was torn.
 
-use super::bytes_at;
+use super::{bytes_at, seal};
 use bytes::Bytes;
 use glasshouse_core::store::disk::{DiskError, FileId, FileName};
 use std::fs::{self, File, OpenOptions};
@@ -165,6 +165,7 @@ impl Slot {
         let made =
             make(&path).and_then(|(file, folders)| bytes_at::write(&file, 0, contents).map(|()| (file, folders)));
         let (file, folders) = made.map_err(|error| trouble(&path, "writing", &error))?;
+        seal::put(&file, &self.name, len, sum).map_err(|error| trouble(&path, "sealing", &error))?;
         let file = Arc::new(file);
         let _names = self.ground.names.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
