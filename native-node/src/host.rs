@@ -108,8 +108,9 @@ impl Host {
                 }
                 return ended;
             }
-            self.stones.paused().await;
             let first = self.next().await;
+            // Thrown while it waited, a pause holds what came first.
+            self.stones.paused().await;
             let began = Instant::now();
             self.take(first);
             while self.fx.effects.len() < BATCH

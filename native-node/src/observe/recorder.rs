@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Steps between two checks, at least.
-const CHECK_EVERY: u64 = 256;
+const CHECK_EVERY: u64 = 64;
 /// A check may take this part of the time.
 const CHECK_SHARE: u32 = 50;
 /// Bytes that wait for the end of a turn, at most.

@@ -111,7 +111,7 @@ impl Counters {
         report.counter("diff_count", self.diffs);
         report.counter("snap_count", self.snaps);
         report.counter("stale_sessions_expired", self.expired);
-        report.counter("revalidate_count", self.refused_sessions);
+        report.counter("glasshouse_sessions_refused_total", self.refused_sessions);
         report.counter("glasshouse_learners_dropped_total", self.dropped_learners);
         report.counter("glasshouse_watches_fired_total", self.watches_fired);
         report.summary("election_time", &self.election, 1e3);
