@@ -1,5 +1,8 @@
 """kazoo: nodes, versions, watches, multi, lock, election, ACLs with auth, and a session that expires."""
 
+import os
+import subprocess
+import sys
 import threading
 
 from common import ZOOKEEPER, eventually, fresh, run, same
@@ -132,6 +135,7 @@ def access_lists_are_kept():
     same("scheme", acls[0].id.scheme, "digest")
     stranger.add_auth("digest", "ann:secret")
     same("with the password", stranger.get(path)[0], b"x")
+    stranger.delete(path)
     owner.stop()
     stranger.stop()
 
@@ -154,14 +158,16 @@ def an_expired_session_takes_its_ephemerals_with_it():
     same("it is gone", witness.exists(path), None)
     eventually("the first client learns it", lambda: "LOST" in [str(state) for state in states])
     doomed.stop()
-    # And one that just falls silent.
-    silent = KazooClient(hosts=ZOOKEEPER, timeout=2)
-    silent.start(timeout=30)
-    path = silent.create(f"{ROOT}/silent", ephemeral=True)
+    # And one whose process is killed: nobody closes anything, its time just runs out.
+    path = f"{ROOT}/silent"
     gone.clear()
-    witness.exists(path, watch=lambda event: gone.set())
-    silent._connection.stop()
-    silent._connection._socket and silent._connection._socket.close()
+    code = "import sys, time, common; from kazoo.client import KazooClient as K; k = K(common.ZOOKEEPER, timeout=2);" \
+        "k.start(30); k.create(sys.argv[1], ephemeral=True); print('there', flush=True); time.sleep(600)"
+    silent = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, cwd=os.path.dirname(__file__))
+    same("the child", silent.stdout.readline(), b"there\n")
+    assert witness.exists(path, watch=lambda event: gone.set())
+    silent.kill()
+    silent.wait()
     assert gone.wait(60), "the silent session never expired"
     witness.stop()
 
