@@ -87,6 +87,8 @@ pub(crate) struct FrameReader {
     length: Option<usize>,
     /// Whole frames that were read ahead.
     ready: VecDeque<Bytes>,
+    /// What comes behind them instead of a frame.
+    trouble: Option<Trouble>,
 
     /// A frame may reserve so much at once, because one so long has arrived here not long ago.
     trust: usize,
@@ -104,6 +106,7 @@ impl FrameReader {
             body: BytesMut::new(),
             length: None,
             ready: VecDeque::new(),
+            trouble: None,
             trust: 0,
             ahead: AHEAD,
         }
@@ -116,6 +119,7 @@ impl FrameReader {
         self.header_len = 0;
         self.body = BytesMut::new();
         self.ready = VecDeque::new();
+        self.trouble = None;
     }
 
     /// The next frame, without its length; `None` where the stream ends between two.
@@ -129,6 +133,9 @@ impl FrameReader {
                     self.ready = VecDeque::new();
                 }
                 return Ok(Some(frame));
+            }
+            if let Some(trouble) = self.trouble.take() {
+                return Err(trouble);
             }
             let missing = self.length.map_or(0, |length| length - self.body.len());
             let read = if missing > LONG {
@@ -156,7 +163,7 @@ impl FrameReader {
                 ready!(Pin::new(&mut *from).poll_read(cx, &mut into))?;
                 let read = into.filled().len();
                 self.ahead = if read == self.ahead { AHEAD } else { self.ahead };
-                self.take(into.filled())?;
+                self.take(into.filled());
                 Poll::Ready(Ok(Some(read)))
             })
         })
@@ -189,8 +196,8 @@ impl FrameReader {
     }
 
     /// Splits what was read ahead.
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Trouble> {
-        while !bytes.is_empty() && !self.deaf {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.deaf && self.trouble.is_none() {
             match self.length {
                 None => {
                     let piece = (4 - self.header_len).min(bytes.len());
@@ -198,7 +205,7 @@ impl FrameReader {
                     self.header_len += piece;
                     bytes = &bytes[piece..];
                     if self.header_len == 4 {
-                        self.begin(bytes.len())?;
+                        self.begin(bytes.len());
                     }
                 }
                 Some(length) => {
@@ -213,24 +220,22 @@ impl FrameReader {
                 }
             }
         }
-        Ok(())
     }
 
     /// A length has come, and `at_hand` bytes behind it.
-    fn begin(&mut self, at_hand: usize) -> Result<(), Trouble> {
+    fn begin(&mut self, at_hand: usize) {
         if let Some(is_word) = self.word.take()
             && is_word(self.header)
         {
             self.deafen();
             self.ready.push_back(Bytes::copy_from_slice(&self.header));
-            return Ok(());
+            return;
         }
         let declared = u32::from_be_bytes(self.header);
-        if declared > self.limit {
-            return Err(Trouble::Length { first: self.header, limit: self.limit });
-        }
         let length = declared as usize;
-        if length == 0 {
+        if declared > self.limit {
+            self.trouble = Some(Trouble::Length { first: self.header, limit: self.limit });
+        } else if length == 0 {
             self.finish(Bytes::new());
         } else {
             self.length = Some(length);
@@ -238,7 +243,6 @@ impl FrameReader {
                 self.body = BytesMut::with_capacity(length.min(self.trust.max(2 * at_hand)));
             }
         }
-        Ok(())
     }
 
     fn finish_if_whole(&mut self) {
@@ -382,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_claim_reserves_little() {
         let mut frames = FrameReader::new(100 << 20, None);
-        frames.take(&[&(90u32 << 20).to_be_bytes()[..], b"0123456789"].concat()).unwrap();
+        frames.take(&[&(90u32 << 20).to_be_bytes()[..], b"0123456789"].concat());
         assert!(frames.body.capacity() < 1000, "{} bytes", frames.body.capacity());
         let mut arrived = &vec![0; 100_000][..];
         while !arrived.is_empty() {
