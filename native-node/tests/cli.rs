@@ -1,7 +1,12 @@
 //! The commands for a running cluster as a person or a script meets them: the binary is run against a cluster that it
 //! started itself, and judged by what it prints and how it exits.
 
+use glasshouse_core::keeper::client::op::{CreateMode, KeeperError, Op, WatchKind};
+use glasshouse_core::record::batch::NewRecord;
+use glasshouse_node::client::kafka::{self, Consumer, ConsumerSettings, Producer, ProducerSettings};
+use glasshouse_node::client::{keeper, parse_addresses};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -38,6 +43,7 @@ fn ended(output: Output) -> Ended {
 struct Cluster {
     child: Child,
     data: PathBuf,
+    told: Value,
     _out: BufReader<ChildStdout>,
 }
 
@@ -66,8 +72,14 @@ impl Cluster {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        assert!(serde_json::from_str::<Value>(&line).is_ok(), "up said {line:?}");
-        Cluster { child, data, _out: out }
+        let told = serde_json::from_str(&line).unwrap_or_else(|_| panic!("up said {line:?}"));
+        Cluster { child, data, told, _out: out }
+    }
+
+    /// Where its `kafka` or its `zookeeper` is.
+    fn addresses(&self, of: &str) -> Vec<glasshouse_core::node::Address> {
+        let all: Vec<_> = self.told[of].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
+        parse_addresses(&all.join(","), 0).unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -250,7 +262,7 @@ fn records(cluster: &Cluster) {
 
 fn znodes(cluster: &Cluster) {
     let zk = |arguments: &[&str]| cluster.ok(&[&["zk"], arguments].concat());
-    assert_eq!(zk(&["ls", "/brokers/ids"]).lines().count(), 3);
+    assert_eq!(zk(&["ls", "/brokers/ids/"]).lines().count(), 3);
     assert_eq!(zk(&["create", "/app", "one"]), "/app\n");
     assert_eq!(zk(&["get", "/app"]), "one\n");
     assert_eq!(zk(&["create", "-s", "/app/n-"]), "/app/n-0000000000\n");
@@ -319,4 +331,86 @@ fn stones_are_thrown_and_the_status_tells() {
     let err = cluster.fails(1, &["stone", "kill", "broker-9"]);
     assert!(err.contains("broker-9"), "{err}");
     cluster.until_status(0);
+}
+
+/// What the bench and the soak are built on: the library under a load, while nodes are killed.
+#[tokio::test]
+async fn clients_live_through_kills() {
+    let cluster = Cluster::start(&["--stones"]);
+    cluster.ok(&["topic", "create", "t", "-p", "3", "-r", "3", "--config", "min.insync.replicas=2"]);
+    records_survive(&cluster).await;
+    cluster.ok(&["stone", "restart", "broker-1"]);
+    session_survives(&cluster).await;
+}
+
+async fn records_survive(cluster: &Cluster) {
+    let settings = kafka::Settings { timeout: PATIENCE, ..kafka::Settings::default() };
+    let client = kafka::Client::connect(cluster.addresses("kafka"), settings).await.unwrap();
+    let settings = ProducerSettings { batch_bytes: 4096, ..ProducerSettings::default() };
+    let producer = Producer::start(client.clone(), settings).await.unwrap();
+    let topic = "t".into();
+    let mut deliveries = Vec::new();
+    for n in 0..3000 {
+        let record = NewRecord::new(n, None, Some(n.to_string().as_bytes()));
+        deliveries.push(producer.send(&topic, Some((n % 3) as i32), record).await.unwrap());
+        if n == 1500 {
+            // What is under way is answered, or not, while the command runs.
+            let kill = cluster.command(&["stone", "kill", "broker-1"]).spawn().unwrap();
+            tokio::task::spawn_blocking(move || kill.wait_with_output()).await.unwrap().unwrap();
+        }
+    }
+    producer.flush().await;
+    for delivery in deliveries {
+        delivery.wait().await.unwrap();
+    }
+    let mut consumer = Consumer::start(client, "t", ConsumerSettings::default()).await.unwrap();
+    let mut read = Vec::new();
+    while read.len() < 3000 {
+        for consumed in consumer.poll(PATIENCE).await.unwrap() {
+            read.push(String::from_utf8(consumed.record.value.unwrap().to_vec()).unwrap());
+        }
+    }
+    let ends = consumer.ends().await.unwrap().into_values().map(|end| end.0).sum::<i64>();
+    assert_eq!((read.iter().collect::<BTreeSet<_>>().len(), ends), (3000, 3000), "each of them once");
+}
+
+async fn session_survives(cluster: &Cluster) {
+    let session = keeper::Session::connect(cluster.addresses("zookeeper"), keeper::Settings::default()).await.unwrap();
+    let mut events = session.events();
+    session.create("/load", None, CreateMode::Persistent).await.unwrap();
+    session.create("/mine", None, CreateMode::Ephemeral).await.unwrap();
+    session.children("/load/", false).await.unwrap_err();
+    assert!(session.exists("/watched", true).await.unwrap().is_none());
+    let mut asked = Vec::new();
+    for n in 0..1000 {
+        asked.push((n, session.ask(Op::create(&format!("/load/{n}"), None, CreateMode::Persistent))));
+        if n == 500 {
+            let kill = cluster.command(&["stone", "kill", "keeper-1"]).spawn().unwrap();
+            tokio::task::spawn_blocking(move || kill.wait_with_output()).await.unwrap().unwrap();
+        }
+    }
+    let mut sure = Vec::new();
+    for (n, asked) in asked {
+        let answered = asked.await;
+        match answered.answer {
+            Ok(_) => sure.push(n.to_string()),
+            Err(KeeperError::CONNECTIONLOSS) => {}
+            Err(error) => panic!("/load/{n}: {error}"),
+        }
+    }
+    session.sync("/").await.unwrap();
+    let there: BTreeSet<String> =
+        session.children("/load", false).await.unwrap().iter().map(|n| n.to_string()).collect();
+    assert!(sure.iter().all(|name| there.contains(name)), "what was acknowledged is there");
+    assert!(session.exists("/mine", false).await.unwrap().is_some(), "the session lives");
+    session.create("/watched", None, CreateMode::Persistent).await.unwrap();
+    loop {
+        match tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            keeper::Event::Watch { kind: WatchKind::Created, path } => break assert_eq!(&*path, "/watched"),
+            keeper::Event::Expired { .. } => panic!("the session is gone"),
+            _ => {}
+        }
+    }
+    session.close().await;
+    cluster.fails(3, &["zk", "stat", "/mine"]);
 }

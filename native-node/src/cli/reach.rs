@@ -43,7 +43,8 @@ impl Reach {
     /// # Errors
     /// No cluster runs there.
     pub fn cluster(&self) -> Result<Option<Cluster>> {
-        self.data.as_deref().map(Cluster::read).transpose()
+        let data = self.data.as_deref().filter(|data| !data.as_os_str().is_empty());
+        data.map(Cluster::read).transpose()
     }
 
     /// Where the brokers are.
@@ -63,7 +64,8 @@ impl Reach {
     }
 
     fn addresses(&self, given: Option<&str>, of: fn(Cluster) -> Vec<String>, port: u16) -> Result<Vec<Address>> {
-        let text = match (given, self.cluster()?) {
+        // A variable that is set to nothing is not set.
+        let text = match (given.filter(|text| !text.is_empty()), self.cluster()?) {
             (Some(text), _) => text.to_owned(),
             (None, Some(cluster)) => of(cluster).join(","),
             (None, None) => format!("127.0.0.1:{port}"),

@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 /// # Errors
 /// What the ensemble says, or that a path is none.
 pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
+    let op = &op.clone().tidied();
     check(op.path(), matches!(op, Op::Create { sequential: true, .. }))?;
     match op {
         Op::Ls { path, recursive: false } => {
@@ -76,7 +77,30 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
 }
 
 impl Op {
-    pub(super) fn path(&self) -> &str {
+    /// With the path as ZooKeeper has it: completion leaves a slash at its end.
+    fn tidied(mut self) -> Op {
+        let sequential = matches!(self, Op::Create { sequential: true, .. });
+        let path = self.path_mut();
+        while !sequential && path.len() > 1 && path.ends_with('/') {
+            path.pop();
+        }
+        self
+    }
+
+    fn path_mut(&mut self) -> &mut String {
+        match self {
+            Op::Ls { path, .. }
+            | Op::Get { path, .. }
+            | Op::Set { path, .. }
+            | Op::Create { path, .. }
+            | Op::Delete { path, .. }
+            | Op::Stat { path, .. }
+            | Op::Watch { path, .. }
+            | Op::Sync { path } => path,
+        }
+    }
+
+    fn path(&self) -> &str {
         match self {
             Op::Ls { path, .. }
             | Op::Get { path, .. }

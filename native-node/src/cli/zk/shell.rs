@@ -86,8 +86,12 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => {
+            if error.use_stderr() {
+                eprintln!("{}", crate::cli::one_sentence(&error.to_string()));
+                return Ok(false);
+            }
             print!("{error}");
-            return Ok(!error.use_stderr());
+            return Ok(true);
         }
     };
     let mut out = Out::new(reach.json);
@@ -182,7 +186,14 @@ impl Completer for Words {
         let names = self.handle.block_on(self.session.children(parent, false)).unwrap_or_default();
         let begins = &word[slash + 1..];
         let fits = names.iter().filter(|name| name.starts_with(begins) && plain(name) == ***name);
-        Ok((start, fits.map(|name| ops::join(parent, name)).collect()))
+        let mut fits: Vec<String> = fits.map(|name| ops::join(parent, name)).collect();
+        // The only one that fits: on to its children, if it has some.
+        if let [only] = fits.as_mut_slice()
+            && let Ok(Some(stat)) = self.handle.block_on(self.session.exists(only, false))
+        {
+            only.push(if stat.num_children > 0 { '/' } else { ' ' });
+        }
+        Ok((start, fits))
     }
 }
 

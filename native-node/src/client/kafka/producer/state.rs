@@ -154,7 +154,8 @@ impl State {
         lot.records.push(record);
         lot.size += size;
         lot.held += held;
-        lot.sealed = lot.size >= settings.batch_bytes;
+        // Another like it would not fit.
+        lot.sealed = lot.size + size > settings.batch_bytes;
         Taken { delivery, is_first, is_full: lot.sealed }
     }
 
