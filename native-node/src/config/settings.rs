@@ -238,7 +238,7 @@ fn section<T: for<'de> Deserialize<'de>>(prefix: &str, table: toml::Table, known
 
 fn unknown(prefix: &str, key: &str, known: &[String]) -> Usage {
     let elsewhere = [("", General::keys()), ("keeper.", KeeperSection::keys()), ("broker.", BrokerSection::keys())];
-    let here = known.iter().map(|name| (distance(key, name), format!("{prefix}{name}")));
+    let here = known.iter().map(|name| (apart(key, name), format!("{prefix}{name}")));
     // The same key may well exist one section further.
     let there = elsewhere.iter().flat_map(|(prefix, names)| names.iter().map(move |name| (prefix, name)));
     let there = there.filter(|(_, name)| *name == key).map(|(prefix, name)| (0, format!("{prefix}{name}")));
@@ -269,8 +269,14 @@ fn flatten(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, String>
     Ok(())
 }
 
+/// How far a wrong name is from a right one; the beginning of it is near.
+fn apart(wrong: &str, right: &str) -> usize {
+    let wrong = wrong.to_lowercase().replace('_', "-");
+    if !wrong.is_empty() && right.starts_with(&wrong) { 1 } else { distance(&wrong, right) }
+}
+
 /// How many letters have to be added, removed or exchanged (Levenshtein).
-pub fn distance(left: &str, right: &str) -> usize {
+fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, letter) in left.chars().enumerate() {
@@ -287,7 +293,7 @@ pub fn distance(left: &str, right: &str) -> usize {
 
 /// The one of `known` that is nearest to `name`.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
-    known.into_iter().min_by_key(|other| distance(name, other)).unwrap_or("")
+    known.into_iter().min_by_key(|other| apart(name, other)).unwrap_or("")
 }
 
 #[cfg(test)]
@@ -336,7 +342,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_and_the_nearest_named() {
         assert_eq!(why("clutser = 'a'"), "no setting is called clutser; the nearest one is cluster");
-        assert_eq!(why("[keeper]\ntick = 5"), "no setting is called keeper.tick; the nearest one is keeper.ttl");
+        assert_eq!(why("[keeper]\ntick = 5"), "no setting is called keeper.tick; the nearest one is keeper.tick-ms");
         assert_eq!(
             why("[keeper]\ntickms = 5"),
             "no setting is called keeper.tickms; the nearest one is keeper.tick-ms"

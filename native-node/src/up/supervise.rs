@@ -365,7 +365,10 @@ impl Supervisor {
         let member = &mut self.members[end.at];
         if member.run == end.run {
             member.body = None;
-            tracing::info!(node = %name, "{}", end.how);
+            match end.in_order {
+                true => tracing::info!(node = %name, "{}", end.how),
+                false => tracing::warn!(node = %name, "{}", end.how),
+            }
         }
     }
 
