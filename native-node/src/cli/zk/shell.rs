@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(parse("ls").unwrap(), Op::Ls { path: "/".into(), recursive: false });
         let create = parse("create -e -s /a x").unwrap();
         let wanted =
-            Op::Create { path: "/a".into(), data: "x".into(), ephemeral: true, sequential: true, parents: false };
+            Op::Create { path: "/a".into(), value: "x".into(), ephemeral: true, sequential: true, parents: false };
         assert_eq!(create, wanted);
         assert!(parse("fly /a").is_err() && parse("get").is_err());
         assert_eq!(commands("st"), ["stat "]);
