@@ -34,6 +34,32 @@ fn explain_node(node: &NodeConfig) -> String {
         true => "it has no peers".to_owned(),
         false => format!("its peers are {}", peers.join(", ")),
     });
+    lines.extend(explain_role(node));
+    lines.push(match node.http {
+        Some(at) => format!("metrics and health at http://{at}"),
+        None => "no metrics".to_owned(),
+    });
+    if node.stones {
+        lines.push("stones may be thrown at it".to_owned());
+    }
+    if let Some(file) = &node.record {
+        lines.push(format!("its inputs are recorded in {}", file.display()));
+    }
+    if node.hold == Hold::Process {
+        lines.push("writes wait in the process for fdatasync: kill -9 loses them, as a power loss would".to_owned());
+    }
+    lines.push(format!("{} clients at most", node.connections));
+    let mut text = lines.remove(0);
+    for line in lines {
+        let _ = write!(text, "\n  {line}");
+    }
+    text.push('\n');
+    text
+}
+
+/// What only keepers, or only brokers have.
+fn explain_role(node: &NodeConfig) -> Vec<String> {
+    let mut lines = Vec::new();
     match &node.role {
         Role::Keeper(config) => {
             let zab = &config.zab;
@@ -74,26 +100,7 @@ fn explain_node(node: &NodeConfig) -> String {
             }
         }
     }
-    lines.push(match node.http {
-        Some(at) => format!("metrics and health at http://{at}"),
-        None => "no metrics".to_owned(),
-    });
-    if node.stones {
-        lines.push("stones may be thrown at it".to_owned());
-    }
-    if let Some(file) = &node.record {
-        lines.push(format!("its inputs are recorded in {}", file.display()));
-    }
-    if node.hold == Hold::Process {
-        lines.push("writes wait in the process for fdatasync: kill -9 loses them, as a power loss would".to_owned());
-    }
-    lines.push(format!("{} clients at most", node.connections));
-    let mut text = lines.remove(0);
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    text.push('\n');
-    text
+    lines
 }
 
 fn span(span: Span) -> String {
