@@ -181,7 +181,7 @@ impl Frames {
     ///
     /// # Errors
     /// A sentence that says where it is damaged.
-    pub fn next(&mut self) -> Result<Option<(Frame, Bytes)>, String> {
+    pub fn take(&mut self) -> Result<Option<(Frame, Bytes)>, String> {
         let at = self.rest.position();
         let damaged = |why: String| Err(format!("damaged at byte {at}: {why}"));
         let left = self.rest.remaining();

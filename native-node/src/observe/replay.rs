@@ -50,7 +50,7 @@ pub enum Told<'a> {
 /// Where the machine's own assertions fail, as they may have done in the node.
 pub fn replay(recording: Bytes, mut tell: impl FnMut(Instant, NodeId, Told<'_>)) -> Result<Replayed, Trouble> {
     let mut frames = Frames::open(recording).map_err(Trouble::Damaged)?;
-    let Some((Frame::Beginning(beginning), _)) = frames.next().map_err(Trouble::Damaged)? else {
+    let Some((Frame::Beginning(beginning), _)) = frames.take().map_err(Trouble::Damaged)? else {
         return Err(Trouble::Damaged("it holds no whole beginning".to_owned()));
     };
     let (me, now) = (beginning.node, beginning.now);
@@ -61,7 +61,7 @@ pub fn replay(recording: Bytes, mut tell: impl FnMut(Instant, NodeId, Told<'_>))
     tally.wanted(&fx.effects);
     tell(now.at, me, Told::Booted);
     tell_all(now, me, &mut fx, &mut tell);
-    while let Some((frame, contents)) = frames.next().map_err(Trouble::Damaged)? {
+    while let Some((frame, contents)) = frames.take().map_err(Trouble::Damaged)? {
         if ended.is_some() {
             return Err(Trouble::Damaged("it goes on behind its end".to_owned()));
         }

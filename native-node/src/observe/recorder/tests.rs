@@ -138,7 +138,7 @@ fn a_recorded_cluster_is_replayed_node_by_node() {
 /// The frames of a recording, with their contents.
 fn frames(recording: &Bytes) -> Vec<(Frame, Bytes)> {
     let mut frames = Frames::open(recording.clone()).unwrap();
-    std::iter::from_fn(|| frames.next().unwrap()).collect()
+    std::iter::from_fn(|| frames.take().unwrap()).collect()
 }
 
 fn join(contents: impl IntoIterator<Item = Bytes>) -> Bytes {
