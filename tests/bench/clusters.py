@@ -57,6 +57,16 @@ def memory_mb(pid):
     raise ValueError(f"process {pid} has no memory")
 
 
+def said(port, word):
+    """What a keeper answers to a four-letter word; nothing if it does not listen yet."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as one:
+            one.sendall(word.encode())
+            return b"".join(iter(lambda: one.recv(4096), b"")).decode()
+    except OSError:
+        return ""
+
+
 class Cluster:
     name = "?"
 
@@ -172,6 +182,8 @@ class Apache(Cluster):
         self.kafka = ",".join(f"127.0.0.1:{port}" for port in ports[3:3 + self.brokers])
 
     def wait(self):
+        if not self.brokers:
+            return self.wait_for_leader()
         from confluent_kafka.admin import AdminClient
         admin = AdminClient({"bootstrap.servers": self.kafka})
         deadline = time.monotonic() + 120
@@ -183,6 +195,15 @@ class Apache(Cluster):
                 pass
             time.sleep(0.1)
         raise TimeoutError("Apache Kafka does not serve after 120 s")
+
+    def wait_for_leader(self):
+        """Until one of the keepers says that it leads."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if any("Mode: leader" in said(port, "srvr") for port in self.keeper_ports):
+                return self
+            time.sleep(0.05)
+        raise TimeoutError("the ensemble has no leader after 60 s")
 
     def __enter__(self):
         self.start()
