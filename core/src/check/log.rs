@@ -163,6 +163,17 @@ pub struct Ghost {
 }
 
 impl Ghost {
+    /// A history that is known as a whole: these batches were committed, in order of offset, and nothing else.
+    pub fn of_committed(batches: impl IntoIterator<Item = Batch>) -> Ghost {
+        let mut ghost = Ghost::default();
+        for batch in batches {
+            assert!(batch.base >= ghost.high_watermark, "offset {} behind {}", batch.base, ghost.high_watermark);
+            ghost.high_watermark = batch.last + 1;
+            ghost.committed.push(batch);
+        }
+        ghost
+    }
+
     /// The committed batch at exactly this base offset.
     pub fn committed_at(&self, base: i64) -> Option<&Batch> {
         let at = self.committed.partition_point(|batch| batch.base < base);
@@ -310,6 +321,11 @@ pub struct Logs {
 impl Logs {
     pub fn ghost(&self, partition: &TopicPartition) -> Option<&Ghost> {
         self.ghosts.get(partition)
+    }
+
+    /// A history that was not followed but is known.
+    pub fn put(&mut self, partition: TopicPartition, ghost: Ghost) {
+        self.ghosts.insert(partition, ghost);
     }
 
     /// Every replica of every partition against what was committed.

@@ -8,6 +8,7 @@
 //! what clients were told, [`liveness`] for what must come back once everything is healed. They share nothing but the
 //! [`Findings`] they report to. A step costs what it changed: they look at what it emitted and told, and at nothing else.
 
+pub mod afterwards;
 mod history;
 mod isr;
 mod liveness;

@@ -1,5 +1,6 @@
 //! Every invariant is seen to fire, and a legal near miss of it not to.
 
+mod afterwards;
 mod history;
 mod isr;
 mod liveness;
