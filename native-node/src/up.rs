@@ -18,6 +18,9 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Where the control is looked for if nobody says where it is.
+pub const CONTROL_PORT: u16 = 7070;
+
 /// Flags of `glasshouse up`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -45,9 +48,10 @@ pub struct Args {
     /// The first port for metrics and health, keepers before brokers; 0 picks free ones
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub http_port: u16,
-    /// The port of the cluster's own control (GET /cluster; with --stones, POST /stone); 0 picks a free one
-    #[arg(long, default_value_t = 0, value_name = "PORT")]
-    pub control_port: u16,
+    /// The port of the cluster's own control (GET /cluster; with --stones, POST /stone); 0 picks a free one [default:
+    /// 7070, or a free one if that is taken or the clients' ports are free ones too]
+    #[arg(long, value_name = "PORT")]
+    pub control_port: Option<u16>,
     /// Run each node as a process of its own
     #[arg(long)]
     pub processes: bool,

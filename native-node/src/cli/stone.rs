@@ -2,7 +2,6 @@
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
 use super::term::{Out, plain};
-use crate::config::Usage;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ pub struct Args {
     pub stone: Stone,
     #[command(flatten)]
     pub reach: Reach,
-    /// The control port of the cluster, as `up` prints it [default: that of --data]
+    /// The control port of the cluster, as `up` prints it [default: that of --data, or 127.0.0.1:7070]
     #[arg(long, value_name = "URL", env = "GLASSHOUSE_CONTROL", global = true)]
     pub control: Option<String>,
 }
@@ -107,11 +106,7 @@ fn control(args: &Args) -> Result<String> {
         (Some(url), _) => url.clone(),
         (None, Some(cluster)) if cluster.stones => cluster.control,
         (None, Some(_)) => bail!("this cluster was not started for stones: glasshouse up --stones"),
-        (None, None) => {
-            return Err(
-                Usage("say at which cluster: --data DIR of `glasshouse up --stones`, or --control URL".into()).into()
-            );
-        }
+        (None, None) => format!("127.0.0.1:{}", crate::up::CONTROL_PORT),
     };
     let at = url.strip_prefix("http://").unwrap_or(&url);
     Ok(at.split('/').next().unwrap_or(at).to_owned())

@@ -81,7 +81,9 @@ impl Cluster {
         let _ = writeln!(text, "  data       {}{kept}", self.data.display());
         let _ = writeln!(text, "  control    http://{}/cluster", self.control);
         if self.stones {
-            let _ = writeln!(text, "  stones     glasshouse stone kill {}", self.target());
+            let usual = self.control.ends_with(&format!(":{}", super::CONTROL_PORT));
+            let at = if usual { String::new() } else { format!("--control {} ", self.control) };
+            let _ = writeln!(text, "  stones     glasshouse stone {at}kill {}", self.target());
         }
         let _ = writeln!(text, "\n  Ctrl-C stops it in order; twice, at once.");
         text

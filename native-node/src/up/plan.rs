@@ -1,7 +1,7 @@
 //! What `glasshouse up` is going to start: who, with which settings, on which sockets. All of them are bound here, or
 //! nothing is.
 
-use super::{Args, usage};
+use super::{Args, CONTROL_PORT, usage};
 use crate::config::NodeConfig;
 use crate::config::check::check;
 use crate::config::settings::Settings;
@@ -81,8 +81,7 @@ impl Plan {
             )));
         }
         let mut bound = bind(args)?;
-        let control = Ports::new("--control-port", args.control_port, IpAddr::V4(Ipv4Addr::LOCALHOST))
-            .next("the cluster's control")?;
+        let control = bind_control(args)?;
         let settings = all_settings(args, &bound)?;
         // Before there is a folder: what makes no sense leaves nothing behind.
         for settings in &settings {
@@ -126,6 +125,18 @@ fn bind(args: &Args) -> Result<Bound> {
         bound.push((node, Sockets { clients, mesh, http: Some(http) }));
     }
     Ok(bound)
+}
+
+/// The usual port of the control is only a wish: a second cluster has another.
+fn bind_control(args: &Args) -> Result<TcpListener> {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    if args.control_port.is_none()
+        && args.kafka_port != 0
+        && let Ok(listener) = bind_socket(SocketAddr::new(loopback, CONTROL_PORT))
+    {
+        return Ok(listener);
+    }
+    Ports::new("--control-port", args.control_port.unwrap_or(0), loopback).next("the cluster's control")
 }
 
 /// Ports that follow each other, or free ones.
