@@ -163,12 +163,15 @@ fn without_a_cluster_every_command_says_what_to_do() {
         &["produce", "t", "--acks", "1", "--idempotent"],
         &["zk", "fly", "/"],
         &["zk", "get"],
-        &["stone", "kill", "broker-1"],
+        &["stone", "kill"],
         &["completions", "abacus"],
     ] {
         let ended = ended(glasshouse(arguments).stdin(Stdio::null()).output().unwrap());
         assert_eq!((ended.code, ended.err.lines().count()), (2, 1), "{arguments:?}: {ended:?}");
     }
+    let stone = ended(glasshouse(&["stone", "kill", "broker-1", "--control", &free]).output().unwrap());
+    assert_eq!(stone.code, 1);
+    assert!(stone.err.contains("is the cluster up?"), "{stone:?}");
     let ended = ended(glasshouse(&["status", "--data", "/nowhere"]).output().unwrap());
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("/nowhere"), "{ended:?}");
