@@ -72,7 +72,7 @@ pub fn decode_request(frame: Bytes) -> core::result::Result<KafkaRequest, Refuse
     let header = request_header(key, version);
     let client = if header >= RequestHeader::V1 { read_client(&mut reader)? } else { None };
     if header >= RequestHeader::V2 {
-        table::read_tags(&mut reader, |_, _| Ok(false))?;
+        table::read_tags(&mut reader, &mut |_, _| Ok(false))?;
     }
     let body = Request::decode(key, version, &mut reader)?;
     Ok(KafkaRequest { version, correlation, client, body })
@@ -128,7 +128,7 @@ pub fn decode_response(key: ApiKey, version: i16, frame: Bytes) -> Result<(i32, 
     }
     let correlation = reader.i32()?;
     if has_tags(key, version) {
-        table::read_tags(&mut reader, |_, _| Ok(false))?;
+        table::read_tags(&mut reader, &mut |_, _| Ok(false))?;
     }
     let refused = key == ApiKey::ApiVersions && ErrorCode(reader.clone().i16()?) == ErrorCode::UNSUPPORTED_VERSION;
     let version = if refused { 0 } else { version };

@@ -1,6 +1,6 @@
 //! Every API we speak: its key, versions, request and response; and the two sums over them.
 
-use super::table::{ALL, Value, Version};
+use super::table::{self, Message, Version};
 use super::*;
 use crate::codec::{Reader, Result, Writer};
 use bytes::Bytes;
@@ -51,16 +51,16 @@ macro_rules! apis {
                 match self { $( Request::$name(_) => ApiKey::$name, )* }
             }
 
-            /// Reads the body of a request. What a sender put behind it is left unread.
-            pub fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Result<Request> {
-                let v = key.version(version);
-                match key { $( ApiKey::$name => $request::read(reader, v, ALL).map(Request::$name), )* }
+            fn empty(key: ApiKey) -> Request {
+                match key { $( ApiKey::$name => Request::$name(Default::default()), )* }
             }
 
-            /// Writes the body of the request.
-            pub fn encode(&self, version: i16, writer: &mut Writer) {
-                let v = self.key().version(version);
-                match self { $( Request::$name(body) => body.write(writer, v, ALL), )* }
+            fn body(&self) -> &dyn Message {
+                match self { $( Request::$name(body) => body, )* }
+            }
+
+            fn body_mut(&mut self) -> &mut dyn Message {
+                match self { $( Request::$name(body) => body, )* }
             }
         }
 
@@ -86,16 +86,16 @@ macro_rules! apis {
         }
 
         impl Response<Bytes> {
-            /// Reads the body of a response.
-            pub fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Result<Response<Bytes>> {
-                let v = key.version(version);
-                match key { $( ApiKey::$name => Value::read(reader, v, ALL).map(Response::$name), )* }
+            fn empty(key: ApiKey) -> Response<Bytes> {
+                match key { $( ApiKey::$name => Response::$name(Default::default()), )* }
             }
 
-            /// Writes the body of the response.
-            pub fn encode(&self, version: i16, writer: &mut Writer) {
-                let v = self.key().version(version);
-                match self { $( Response::$name(body) => body.write(writer, v, ALL), )* }
+            fn body(&self) -> &dyn Message {
+                match self { $( Response::$name(body) => body, )* }
+            }
+
+            fn body_mut(&mut self) -> &mut dyn Message {
+                match self { $( Response::$name(body) => body, )* }
             }
         }
 
@@ -175,9 +175,35 @@ impl fmt::Display for ApiKey {
 }
 
 impl Request {
+    /// Reads the body of a request. What a sender put behind it is left unread.
+    pub fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Result<Request> {
+        let mut request = Request::empty(key);
+        table::read(request.body_mut(), reader, key.version(version))?;
+        Ok(request)
+    }
+
+    /// Writes the body of the request.
+    pub fn encode(&self, version: i16, writer: &mut Writer) {
+        table::write(self.body(), writer, self.key().version(version));
+    }
+
     /// The API's name, as Kafka writes it.
     pub const fn name(&self) -> &'static str {
         self.key().name()
+    }
+}
+
+impl Response<Bytes> {
+    /// Reads the body of a response.
+    pub fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Result<Response<Bytes>> {
+        let mut response = Response::empty(key);
+        table::read(response.body_mut(), reader, key.version(version))?;
+        Ok(response)
+    }
+
+    /// Writes the body of the response.
+    pub fn encode(&self, version: i16, writer: &mut Writer) {
+        table::write(self.body(), writer, self.key().version(version));
     }
 }
 

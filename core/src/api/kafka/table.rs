@@ -67,19 +67,22 @@ impl Field {
         Field { null_since: first, ..self }
     }
 
-    const fn exists(self, v: Version) -> bool {
+    const fn exists(&self, v: Version) -> bool {
         self.since <= v.number && v.number <= self.until
     }
 
+    /// Whether the field stands behind the others, under a tag, in the versions that have it.
+    pub const fn is_tagged(&self) -> bool {
+        self.tag.is_some()
+    }
+
     /// Whether the field stands in its place among the others.
-    #[inline(always)]
-    pub const fn is_plain(self, v: Version) -> bool {
+    fn is_plain(&self, v: Version) -> bool {
         self.tag.is_none() && self.exists(v)
     }
 
     /// The tag under which the field stands behind the others, if that is where it is.
-    #[inline(always)]
-    pub const fn tagged(self, v: Version) -> Option<u32> {
+    fn tagged(&self, v: Version) -> Option<u32> {
         if self.exists(v) { self.tag } else { None }
     }
 }
@@ -101,30 +104,40 @@ impl Tags {
     }
 }
 
-/// What can be a field's type.
-pub trait Value: Sized {
-    /// The fewest bytes a value takes.
-    fn smallest(v: Version) -> usize;
-    fn read(reader: &mut Reader, v: Version, field: Field) -> Result<Self>;
-    fn write(&self, writer: &mut Writer, v: Version, field: Field);
+/// What can be a field's type. Its methods can be called without knowing the type: a message is read and written by one
+/// function that walks its table, not by code of its own.
+pub trait Value {
+    /// The fewest bytes a value of this type takes.
+    fn smallest(&self, v: Version) -> usize;
+    /// Puts what is read in the place of this value, which is its type's default.
+    fn read(&mut self, reader: &mut Reader, v: Version, field: &Field) -> Result<()>;
+    fn write(&self, writer: &mut Writer, v: Version, field: &Field);
 }
 
 /// What can be null; an `Option` of it is then a field's type.
 pub trait Nullable: Value + Default {
-    fn read_nullable(reader: &mut Reader, v: Version) -> Result<Option<Self>>;
+    /// `false`: there was null.
+    fn read_nullable(&mut self, reader: &mut Reader, v: Version) -> Result<bool>;
     fn write_null(writer: &mut Writer, v: Version);
 }
 
 impl<T: Nullable> Value for Option<T> {
-    fn smallest(v: Version) -> usize {
-        T::smallest(v).min(1)
+    fn smallest(&self, _: Version) -> usize {
+        1
     }
 
-    fn read(reader: &mut Reader, v: Version, field: Field) -> Result<Self> {
-        if v.number < field.null_since { T::read(reader, v, field).map(Some) } else { T::read_nullable(reader, v) }
+    fn read(&mut self, reader: &mut Reader, v: Version, field: &Field) -> Result<()> {
+        let mut value = T::default();
+        let present = if v.number < field.null_since {
+            value.read(reader, v, field).map(|()| true)
+        } else {
+            value.read_nullable(reader, v)
+        };
+        *self = present?.then_some(value);
+        Ok(())
     }
 
-    fn write(&self, writer: &mut Writer, v: Version, field: Field) {
+    fn write(&self, writer: &mut Writer, v: Version, field: &Field) {
         match self {
             Some(value) => value.write(writer, v, field),
             None if v.number < field.null_since => T::default().write(writer, v, field),
@@ -133,20 +146,90 @@ impl<T: Nullable> Value for Option<T> {
     }
 }
 
+/// What is done to each field of a message in its order: to those that have a tag, only if they are not at their default.
+pub type Visit<'a> = dyn FnMut(&'static Field, &dyn Value) + 'a;
+/// As [`Visit`], to every field, and may change it.
+pub type VisitMut<'a> = dyn FnMut(&'static Field, &mut dyn Value) + 'a;
+
+/// What `message!` makes: fields in a table.
+pub trait Message {
+    fn walk(&self, visit: &mut Visit<'_>);
+    fn walk_mut(&mut self, visit: &mut VisitMut<'_>);
+    fn tags(&self) -> &Tags;
+    fn tags_mut(&mut self) -> &mut Tags;
+}
+
+/// The fewest bytes a message takes.
+pub fn smallest(message: &dyn Message, v: Version) -> usize {
+    let mut smallest = usize::from(v.flexible);
+    message.walk(&mut |field, value| {
+        if field.is_plain(v) {
+            smallest += value.smallest(v);
+        }
+    });
+    smallest
+}
+
+/// Reads a message into its default: the fields in their order, then those with tags.
+pub fn read(message: &mut dyn Message, reader: &mut Reader, v: Version) -> Result<()> {
+    let mut result = Ok(());
+    message.walk_mut(&mut |field, value| {
+        if result.is_ok() && field.is_plain(v) {
+            result = value.read(reader, v, field);
+        }
+    });
+    result?;
+    if v.flexible {
+        *message.tags_mut() = read_tags(reader, &mut |tag, reader| {
+            let mut known = Ok(false);
+            message.walk_mut(&mut |field, value| {
+                if field.tagged(v) == Some(tag) {
+                    known = value.read(reader, v, field).map(|()| true);
+                }
+            });
+            known
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes a message: the fields in their order, then those with tags that are not at their default.
+pub fn write(message: &dyn Message, writer: &mut Writer, v: Version) {
+    let mut known = 0;
+    message.walk(&mut |field, value| {
+        if field.is_plain(v) {
+            value.write(writer, v, field);
+        }
+        known += u32::from(field.tagged(v).is_some());
+    });
+    if v.flexible {
+        let mut unknown = message.tags().as_slice();
+        writer.uvarint(known + unknown.len() as u32);
+        if known > 0 {
+            message.walk(&mut |field, value| {
+                if let Some(tag) = field.tagged(v) {
+                    write_unknown_below(tag, &mut unknown, writer);
+                    writer.uvarint(tag);
+                    writer.length_prefixed(|writer| value.write(writer, v, field));
+                }
+            });
+        }
+        write_unknown_below(u32::MAX, &mut unknown, writer);
+    }
+}
+
 /// Numbers, and types that wear one.
 macro_rules! numbers {
     ($($name:ty: $method:ident $size:literal $(as $wrap:path)?;)*) => { $(
         impl Value for $name {
-            #[inline]
-            fn smallest(_: Version) -> usize {
+            fn smallest(&self, _: Version) -> usize {
                 $size
             }
-            #[inline]
-            fn read(reader: &mut Reader, _: Version, _: Field) -> Result<Self> {
-                reader.$method()$(.map($wrap))?
+            fn read(&mut self, reader: &mut Reader, _: Version, _: &Field) -> Result<()> {
+                *self = reader.$method()$(.map($wrap))??;
+                Ok(())
             }
-            #[inline]
-            fn write(&self, writer: &mut Writer, _: Version, _: Field) {
+            fn write(&self, writer: &mut Writer, _: Version, _: &Field) {
                 writer.$method(numbers!(@inner self $($wrap)?));
             }
         }
@@ -173,38 +256,39 @@ numbers! {
 }
 
 impl Value for [u8; 16] {
-    fn smallest(_: Version) -> usize {
+    fn smallest(&self, _: Version) -> usize {
         16
     }
-    fn read(reader: &mut Reader, _: Version, _: Field) -> Result<Self> {
-        reader.bytes16()
+    fn read(&mut self, reader: &mut Reader, _: Version, _: &Field) -> Result<()> {
+        *self = reader.bytes16()?;
+        Ok(())
     }
-    fn write(&self, writer: &mut Writer, _: Version, _: Field) {
+    fn write(&self, writer: &mut Writer, _: Version, _: &Field) {
         writer.put(self);
     }
 }
 
 impl Value for TopicId {
-    fn smallest(_: Version) -> usize {
-        16
+    fn smallest(&self, v: Version) -> usize {
+        self.0.smallest(v)
     }
-    fn read(reader: &mut Reader, _: Version, _: Field) -> Result<Self> {
-        reader.bytes16().map(TopicId)
+    fn read(&mut self, reader: &mut Reader, v: Version, field: &Field) -> Result<()> {
+        self.0.read(reader, v, field)
     }
-    fn write(&self, writer: &mut Writer, _: Version, _: Field) {
-        writer.put(&self.0);
+    fn write(&self, writer: &mut Writer, v: Version, field: &Field) {
+        self.0.write(writer, v, field);
     }
 }
 
 /// Kafka refuses longer strings, also where their length is a varint.
 const LONGEST_STRING: usize = i16::MAX as usize;
 
-fn read_str<T: for<'a> From<&'a str>>(reader: &mut Reader, v: Version) -> Result<Option<T>> {
+fn read_str(reader: &mut Reader, v: Version) -> Result<Option<&str>> {
     let declared = if v.flexible { i64::from(reader.uvarint()?) - 1 } else { i64::from(reader.i16()?) };
     match reader.count(declared, 1)? {
         None => Ok(None),
         Some(length) if length > LONGEST_STRING => reader.malformed("a string of at most 32767 bytes"),
-        Some(length) => reader.text(length).map(|text| Some(T::from(text))),
+        Some(length) => reader.text(length).map(Some),
     }
 }
 
@@ -221,22 +305,27 @@ fn write_str(text: &str, writer: &mut Writer, v: Version) {
 macro_rules! strings {
     ($($name:ty)*) => { $(
         impl Value for $name {
-            fn smallest(v: Version) -> usize {
+            fn smallest(&self, v: Version) -> usize {
                 if v.flexible { 1 } else { 2 }
             }
-            fn read(reader: &mut Reader, v: Version, _: Field) -> Result<Self> {
-                match read_str(reader, v)? {
-                    Some(text) => Ok(text),
-                    None => reader.malformed("a string that is not null"),
+            fn read(&mut self, reader: &mut Reader, v: Version, _: &Field) -> Result<()> {
+                match self.read_nullable(reader, v)? {
+                    true => Ok(()),
+                    false => reader.malformed("a string that is not null"),
                 }
             }
-            fn write(&self, writer: &mut Writer, v: Version, _: Field) {
+            fn write(&self, writer: &mut Writer, v: Version, _: &Field) {
                 write_str(self, writer, v);
             }
         }
         impl Nullable for $name {
-            fn read_nullable(reader: &mut Reader, v: Version) -> Result<Option<Self>> {
-                read_str(reader, v)
+            fn read_nullable(&mut self, reader: &mut Reader, v: Version) -> Result<bool> {
+                let text = read_str(reader, v)?;
+                let present = text.is_some();
+                if let Some(text) = text {
+                    *self = text.into();
+                }
+                Ok(present)
             }
             fn write_null(writer: &mut Writer, v: Version) {
                 if v.flexible { writer.u8(0) } else { writer.i16(-1) }
@@ -268,29 +357,28 @@ fn write_null_count(writer: &mut Writer, v: Version) {
 
 /// Bytes and records: slices of what arrived, and written without a copy where they are long.
 impl Value for Bytes {
-    fn smallest(v: Version) -> usize {
+    fn smallest(&self, v: Version) -> usize {
         if v.flexible { 1 } else { 4 }
     }
 
-    fn read(reader: &mut Reader, v: Version, _: Field) -> Result<Self> {
-        match Self::read_nullable(reader, v)? {
-            Some(bytes) => Ok(bytes),
-            None => reader.malformed("bytes that are not null"),
+    fn read(&mut self, reader: &mut Reader, v: Version, _: &Field) -> Result<()> {
+        match self.read_nullable(reader, v)? {
+            true => Ok(()),
+            false => reader.malformed("bytes that are not null"),
         }
     }
 
-    fn write(&self, writer: &mut Writer, v: Version, _: Field) {
+    fn write(&self, writer: &mut Writer, v: Version, _: &Field) {
         write_count(self.len(), writer, v);
         writer.put_shared(self);
     }
 }
 
 impl Nullable for Bytes {
-    fn read_nullable(reader: &mut Reader, v: Version) -> Result<Option<Self>> {
-        match read_count(reader, v, 1)? {
-            None => Ok(None),
-            Some(length) => reader.take(length, "bytes").map(Some),
-        }
+    fn read_nullable(&mut self, reader: &mut Reader, v: Version) -> Result<bool> {
+        let Some(length) = read_count(reader, v, 1)? else { return Ok(false) };
+        *self = reader.take(length, "bytes")?;
+        Ok(true)
     }
 
     fn write_null(writer: &mut Writer, v: Version) {
@@ -298,36 +386,38 @@ impl Nullable for Bytes {
     }
 }
 
-impl<T: Value> Value for Vec<T> {
-    fn smallest(v: Version) -> usize {
+impl<T: Value + Default> Value for Vec<T> {
+    fn smallest(&self, v: Version) -> usize {
         if v.flexible { 1 } else { 4 }
     }
 
-    fn read(reader: &mut Reader, v: Version, _: Field) -> Result<Self> {
-        match Self::read_nullable(reader, v)? {
-            Some(elements) => Ok(elements),
-            None => reader.malformed("an array that is not null"),
+    fn read(&mut self, reader: &mut Reader, v: Version, _: &Field) -> Result<()> {
+        match self.read_nullable(reader, v)? {
+            true => Ok(()),
+            false => reader.malformed("an array that is not null"),
         }
     }
 
-    fn write(&self, writer: &mut Writer, v: Version, _: Field) {
+    fn write(&self, writer: &mut Writer, v: Version, _: &Field) {
         write_count(self.len(), writer, v);
         for element in self {
-            element.write(writer, v, ALL);
+            element.write(writer, v, &ALL);
         }
     }
 }
 
-impl<T: Value> Nullable for Vec<T> {
-    fn read_nullable(reader: &mut Reader, v: Version) -> Result<Option<Self>> {
-        let Some(count) = read_count(reader, v, T::smallest(v))? else { return Ok(None) };
+impl<T: Value + Default> Nullable for Vec<T> {
+    fn read_nullable(&mut self, reader: &mut Reader, v: Version) -> Result<bool> {
+        let Some(count) = read_count(reader, v, T::default().smallest(v))? else { return Ok(false) };
         // A hostile count costs what its elements would fill, a megabyte at most; honest ones grow from there.
         let room = (1 << 20) / size_of::<T>().max(1);
-        let mut elements = Vec::with_capacity(count.min(room));
+        self.reserve_exact(count.min(room));
         for _ in 0..count {
-            elements.push(T::read(reader, v, ALL)?);
+            let mut element = T::default();
+            element.read(reader, v, &ALL)?;
+            self.push(element);
         }
-        Ok(Some(elements))
+        Ok(true)
     }
 
     fn write_null(writer: &mut Writer, v: Version) {
@@ -336,7 +426,7 @@ impl<T: Value> Nullable for Vec<T> {
 }
 
 /// Reads the tagged fields behind a struct. `known` reads one that it knows and says so.
-pub fn read_tags(reader: &mut Reader, mut known: impl FnMut(u32, &mut Reader) -> Result<bool>) -> Result<Tags> {
+pub fn read_tags(reader: &mut Reader, known: &mut dyn FnMut(u32, &mut Reader) -> Result<bool>) -> Result<Tags> {
     let mut tags = Tags::default();
     let declared = i64::from(reader.uvarint()?);
     let count = reader.count(declared, 2)?.unwrap_or(0);
@@ -359,37 +449,13 @@ pub fn read_tags(reader: &mut Reader, mut known: impl FnMut(u32, &mut Reader) ->
     Ok(tags)
 }
 
-/// Writes the tagged fields behind a struct: the known ones as they are offered, in ascending order, and the unknown
-/// ones between them.
-pub struct TagWriter<'a> {
-    writer: &'a mut Writer,
-    unknown: &'a [(u32, Bytes)],
-}
-
-impl<'a> TagWriter<'a> {
-    pub fn new(writer: &'a mut Writer, known: u32, unknown: &'a Tags) -> TagWriter<'a> {
-        let unknown = unknown.as_slice();
-        writer.uvarint(known + unknown.len() as u32);
-        TagWriter { writer, unknown }
-    }
-
-    pub fn known(&mut self, tag: u32, write: impl FnOnce(&mut Writer)) {
-        self.unknown_below(tag);
-        self.writer.uvarint(tag);
-        self.writer.length_prefixed(write);
-    }
-
-    pub fn finish(mut self) {
-        self.unknown_below(u32::MAX);
-    }
-
-    fn unknown_below(&mut self, tag: u32) {
-        while let Some(((next, value), rest)) = self.unknown.split_first().filter(|((next, _), _)| *next <= tag) {
-            self.writer.uvarint(*next);
-            self.writer.uvarint(value.len() as u32);
-            self.writer.put(value);
-            self.unknown = rest;
-        }
+/// Writes the unknown tagged fields that stand before this tag, and leaves the rest.
+fn write_unknown_below(tag: u32, unknown: &mut &[(u32, Bytes)], writer: &mut Writer) {
+    while let Some(((next, value), rest)) = unknown.split_first().filter(|((next, _), _)| *next <= tag) {
+        writer.uvarint(*next);
+        writer.uvarint(value.len() as u32);
+        writer.put(value);
+        *unknown = rest;
     }
 }
 
@@ -421,68 +487,52 @@ macro_rules! message {
             }
         }
 
-        impl $(<$r: $crate::api::kafka::table::Nullable + PartialEq>)? $crate::api::kafka::table::Value
-            for $name $(<$r>)?
-        {
-            fn smallest(v: $crate::api::kafka::table::Version) -> usize {
+        impl $(<$r: $crate::api::kafka::table::Nullable + PartialEq>)? $crate::api::kafka::table::Message for $name $(<$r>)? {
+            fn walk(&self, visit: &mut $crate::api::kafka::table::Visit<'_>) {
                 use $crate::api::kafka::table::*;
-                let mut smallest = usize::from(v.flexible);
-                $( if const { $at }.is_plain(v) { smallest += <$ty as Value>::smallest(v); } )*
-                smallest
+                $( if const { !$at.is_tagged() } || {
+                    let default: $ty = message!(@default $($default)?);
+                    self.$field != default
+                } {
+                    visit(const { &$at }, &self.$field);
+                } )*
+            }
+
+            fn walk_mut(&mut self, visit: &mut $crate::api::kafka::table::VisitMut<'_>) {
+                use $crate::api::kafka::table::*;
+                $( visit(const { &$at }, &mut self.$field); )*
+            }
+
+            fn tags(&self) -> &$crate::api::kafka::table::Tags {
+                &self.tags
+            }
+
+            fn tags_mut(&mut self) -> &mut $crate::api::kafka::table::Tags {
+                &mut self.tags
+            }
+        }
+
+        impl $(<$r: $crate::api::kafka::table::Nullable + PartialEq>)? $crate::api::kafka::table::Value for $name $(<$r>)? {
+            fn smallest(&self, v: $crate::api::kafka::table::Version) -> usize {
+                $crate::api::kafka::table::smallest(self, v)
             }
 
             fn read(
+                &mut self,
                 reader: &mut $crate::codec::Reader,
                 v: $crate::api::kafka::table::Version,
-                _: $crate::api::kafka::table::Field,
-            ) -> $crate::codec::Result<Self> {
-                use $crate::api::kafka::table::*;
-                #[allow(unused_mut)]
-                let mut message = Self {
-                    $( $field: if const { $at }.is_plain(v) {
-                        Value::read(reader, v, $at)?
-                    } else {
-                        message!(@default $($default)?)
-                    }, )*
-                    tags: Tags::default(),
-                };
-                if v.flexible {
-                    message.tags = read_tags(reader, |_tag, _reader| {
-                        $( if const { $at }.tagged(v) == Some(_tag) {
-                            message.$field = Value::read(_reader, v, $at)?;
-                            return Ok(true);
-                        } )*
-                        Ok(false)
-                    })?;
-                }
-                Ok(message)
+                _: &$crate::api::kafka::table::Field,
+            ) -> $crate::codec::Result<()> {
+                $crate::api::kafka::table::read(self, reader, v)
             }
 
             fn write(
                 &self,
                 writer: &mut $crate::codec::Writer,
                 v: $crate::api::kafka::table::Version,
-                _: $crate::api::kafka::table::Field,
+                _: &$crate::api::kafka::table::Field,
             ) {
-                use $crate::api::kafka::table::*;
-                $( if const { $at }.is_plain(v) { self.$field.write(writer, v, $at); } )*
-                if v.flexible {
-                    #[allow(unused_mut)]
-                    let mut known = 0;
-                    $( if const { $at }.tagged(v).is_some() {
-                        let default: $ty = message!(@default $($default)?);
-                        known += u32::from(self.$field != default);
-                    } )*
-                    #[allow(unused_mut)]
-                    let mut tail = TagWriter::new(writer, known, &self.tags);
-                    $( if let Some(tag) = const { $at }.tagged(v) {
-                        let default: $ty = message!(@default $($default)?);
-                        if self.$field != default {
-                            tail.known(tag, |writer| self.$field.write(writer, v, $at));
-                        }
-                    } )*
-                    tail.finish();
-                }
+                $crate::api::kafka::table::write(self, writer, v);
             }
         }
     )* };
