@@ -4,10 +4,11 @@ use crate::clock::Clock;
 use crate::disk::FileDisk;
 use crate::inbox::{Inbox, Incoming};
 use crate::net::dial::Dials;
+use crate::net::doors::Doors;
 use crate::net::mesh::Mesh;
 use crate::net::outbox::Outbox;
-use crate::observe::{Observer, Seen};
 use crate::observe::recorder::Recorder;
+use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
@@ -58,6 +59,7 @@ pub struct Host {
     pub(crate) observer: Observer,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) stones: Stones,
+    doors: Doors,
     pub(crate) fx: Effects<Effect>,
     pub(crate) ended: Option<Ended>,
 }
@@ -73,13 +75,15 @@ pub struct Parts {
     pub observer: Observer,
     pub recorder: Option<Recorder>,
     pub stones: Stones,
+    /// Opened once the node serves.
+    pub doors: Doors,
     /// What the machine wanted when it was made.
     pub fx: Effects<Effect>,
 }
 
 impl Host {
     pub fn new(parts: Parts) -> Host {
-        let Parts { node, store, clock, inbox, sender, mesh, observer, recorder, stones, fx } = parts;
+        let Parts { node, store, clock, inbox, sender, mesh, observer, recorder, stones, doors, fx } = parts;
         Host {
             dials: Dials::new(sender, stones.clone()),
             own: VecDeque::new(),
@@ -93,6 +97,7 @@ impl Host {
             observer,
             recorder,
             stones,
+            doors,
             fx,
         }
     }
@@ -124,6 +129,9 @@ impl Host {
                 recorder.flush();
             }
             self.perform();
+            if !self.doors.is_open() && observe::ready(&self.node).is_ok() {
+                self.doors.open();
+            }
             self.observer.counters.turned(began.elapsed());
         }
     }
@@ -177,12 +185,7 @@ impl Host {
             }
             Incoming::Asked(question) => {
                 let now = self.clock.now().at;
-                let seen = Seen {
-                    node: &self.node,
-                    inbox: self.inbox.len(),
-                    connections: self.conns.len(),
-                    now,
-                };
+                let seen = Seen { node: &self.node, inbox: self.inbox.len(), connections: self.conns.len(), now };
                 self.observer.answer(question, &seen);
             }
             Incoming::Kill => self.ended = Some(Ended::Killed),

@@ -5,6 +5,7 @@ use crate::config::{NodeConfig, Role};
 use crate::disk::{FileDisk, Identity};
 use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
+use crate::net::doors::Doors;
 use crate::net::mesh::{Mesh, MeshConfig};
 use crate::net::{self, Limits};
 use crate::observe::recorder::Recorder;
@@ -196,9 +197,16 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
     let mesh = Mesh::start(mesh, listener(sockets.mesh)?, inbox.clone(), stones.clone())?;
     let limits = limits(&config);
     let clients = listener(sockets.clients)?;
+    let doors = Doors::default();
     match &config.role {
         Role::Keeper(_) => drop(tokio::spawn(net::keeper::serve(clients, inbox.clone(), limits, stones.clone()))),
-        Role::Broker(_) => drop(tokio::spawn(net::kafka::serve(clients, inbox.clone(), limits, stones.clone()))),
+        Role::Broker(_) => {
+            let (doors, inbox, stones) = (doors.clone(), inbox.clone(), stones.clone());
+            tokio::spawn(async move {
+                doors.guard(&clients).await;
+                net::kafka::serve(clients, inbox, limits, stones).await;
+            });
+        }
     }
     if let Some(http) = sockets.http {
         let routes = Routes { inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
@@ -214,6 +222,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         observer: Observer::new(config.me),
         recorder,
         stones: stones.clone(),
+        doors,
         fx,
     });
     Ok((host, inbox, stones))

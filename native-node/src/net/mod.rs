@@ -1,11 +1,11 @@
 //! Everything that has a socket: clients over TCP, the node's own dials to keepers, and the mesh over WebSockets.
-
 //!
 //! A client's connection, from the outside in: `listener` takes it in and may close it, `conn` serves it, `frames` cuts
 //! its bytes, `kafka` and `keeper` say what they mean. Answers come back by its `outbox`.
 
 mod conn;
 pub mod dial;
+pub mod doors;
 mod frames;
 mod gate;
 pub mod kafka;

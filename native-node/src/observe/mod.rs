@@ -56,7 +56,7 @@ impl Observer {
 }
 
 /// Whether clients are served; if not, why not.
-fn ready(node: &Node) -> Result<(), String> {
+pub(crate) fn ready(node: &Node) -> Result<(), String> {
     match node {
         Node::Keeper(keeper) => keeper_ready(keeper),
         Node::Broker(broker) => broker_ready(broker),
