@@ -239,17 +239,24 @@ def kills(rounds):
         thread = threading.Thread(target=load)
         thread.start()
         admin = AdminClient({"bootstrap.servers": ours.kafka, "log_level": 0})
-        for _ in range(rounds):
-            whole = lambda: len(admin.list_topics("kills", timeout=30).topics["kills"].partitions[0].isrs) == 3
+        def wait(what, is_so):
             deadline = time.monotonic() + 60
-            while not whole():
+            while not is_so():
                 if time.monotonic() > deadline:
-                    raise TimeoutError("the ISR is not whole again after 60 s")
-                time.sleep(0.1)
+                    raise TimeoutError(f"{what}: not so after 60 s")
+                time.sleep(0.05)
+
+        def partition():
+            return admin.list_topics("kills", timeout=30).topics["kills"].partitions[0]
+
+        wait("the first record", lambda: acknowledged)
+        for _ in range(rounds):
+            wait("the ISR is whole", lambda: len(partition().isrs) == 3)
             ours.refresh()
-            leader = admin.list_topics("kills", timeout=30).topics["kills"].partitions[0].leader
-            os.kill(ours.processes[f"broker-{leader}"], signal.SIGKILL)
-            time.sleep(2)
+            killed, at = partition().leader, time.monotonic()
+            os.kill(ours.processes[f"broker-{killed}"], signal.SIGKILL)
+            # Brokers believe in the dead one until its session is over: only what a client gets says that it goes on.
+            wait("another leader acknowledges", lambda: last[0] > at + 0.1 and partition().leader != killed)
         stopped.set()
         thread.join()
         consumer = Consumer({"bootstrap.servers": ours.kafka, "group.id": "x", "enable.partition.eof": True})

@@ -11,7 +11,7 @@ use crate::note::keeper::KeeperNote;
 use crate::time::{Instant, Wake};
 use crate::znode::txn::{DIGEST_VERSION, encode_txn};
 use crate::znode::{Applied, Id, Tree, Txn, TxnDigest, TxnHeader};
-use std::collections::VecDeque;
+use crate::queue::Queue;
 use std::sync::Arc;
 
 /// Containers deleted in one round of the reaper at most (`znode.container.maxPerMinute`).
@@ -21,11 +21,11 @@ const REAPED_AT_ONCE: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lead {
     /// Every proposal not yet applied, with the tree as it will be then. Requests are judged against the last.
-    pub(super) proposed: VecDeque<Proposed>,
+    pub(super) proposed: Queue<Proposed>,
     /// Who lives, and through which keeper.
     pub sessions: Tracker,
     /// Learners whose sync waits until this transaction is applied.
-    pub(super) syncs: VecDeque<(Zxid, KeeperId)>,
+    pub(super) syncs: Queue<(Zxid, KeeperId)>,
     next_reap: Instant,
 }
 
@@ -51,9 +51,9 @@ pub(super) struct Submission<'a> {
 impl Lead {
     pub(super) fn new(config: &Config, tree: &Tree, now: Instant) -> Lead {
         Lead {
-            proposed: VecDeque::new(),
-            sessions: Tracker::new(config.zab.tick, tree.sessions(), now),
-            syncs: VecDeque::new(),
+            proposed: Queue::new(),
+            sessions: Tracker::new(config.expiry_interval, tree.sessions(), now),
+            syncs: Queue::new(),
             next_reap: now + config.reaper_interval,
         }
     }

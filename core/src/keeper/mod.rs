@@ -64,6 +64,8 @@ pub struct Config {
     pub snap_retain: u32,
     /// Bytes of one piece of a snapshot.
     pub snapshot_piece: u32,
+    /// Sessions expire in buckets this wide: an end of time is rounded up to the next bucket's. ZooKeeper's are a tick.
+    pub expiry_interval: Span,
     /// How often the leader looks for containers and nodes whose time to live is over.
     pub reaper_interval: Span,
     /// `extendedTypesEnabled`: nodes with a time to live.
@@ -85,6 +87,7 @@ impl Config {
             snap_count: 100_000,
             snap_retain: 3,
             snapshot_piece: 64 << 10,
+            expiry_interval: zab.tick,
             reaper_interval: Span::secs(60),
             ttl_enabled: false,
             words: OrdSet::new(),

@@ -52,17 +52,18 @@ pub fn negotiate(wished_ms: i32, min: Span, max: Span) -> i32 {
 }
 
 /// When a session that was heard from at `now` expires: at the end of a bucket, so effectively after more than its
-/// timeout and at most a tick later.
-pub fn bucket(now: Instant, timeout_ms: i32, tick: Span) -> Instant {
+/// timeout and at most the width of a bucket later (in ZooKeeper, a tick).
+pub fn bucket(now: Instant, timeout_ms: i32, width: Span) -> Instant {
     let due = now.0 + Span::millis(u64::from(timeout_ms.max(0).unsigned_abs())).0;
-    let tick = tick.0.max(1);
-    Instant((due / tick + 1) * tick)
+    let width = width.0.max(1);
+    Instant((due / width + 1) * width)
 }
 
 /// The leader's table of global sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tracker {
-    tick: Span,
+    /// Of a bucket.
+    width: Span,
     sessions: OrdMap<SessionId, Tracked>,
     expiry: Deadlines<SessionId>,
 }
@@ -81,8 +82,8 @@ pub struct Tracked {
 
 impl Tracker {
     /// A new leader gives every session a full timeout from now.
-    pub fn new(tick: Span, sessions: impl Iterator<Item = (SessionId, i32)>, now: Instant) -> Tracker {
-        let mut tracker = Tracker { tick, sessions: OrdMap::new(), expiry: Deadlines::default() };
+    pub fn new(width: Span, sessions: impl Iterator<Item = (SessionId, i32)>, now: Instant) -> Tracker {
+        let mut tracker = Tracker { width, sessions: OrdMap::new(), expiry: Deadlines::default() };
         for (session, timeout_ms) in sessions {
             tracker.track(session, timeout_ms, now);
         }
@@ -103,7 +104,7 @@ impl Tracker {
             Some(tracked) if !tracked.closing => {
                 tracked.timeout_ms = timeout_ms;
                 tracked.heard = now;
-                self.expiry.set(session, bucket(now, timeout_ms, self.tick));
+                self.expiry.set(session, bucket(now, timeout_ms, self.width));
                 true
             }
             _ => false,

@@ -347,6 +347,7 @@ fn keeper_config(
     if config.session_timeout_min > config.session_timeout_max {
         return Err(Usage("keeper.session-min-ms is above keeper.session-max-ms".to_owned()));
     }
+    config.expiry_interval = ms("expiry-interval-ms", section.expiry_interval_ms, config.expiry_interval)?;
     config.snap_count = count("snap-count", section.snap_count, config.snap_count)?.max(2);
     config.snap_retain = count("snap-retain", section.snap_retain, config.snap_retain)?;
     config.ttl_enabled = section.ttl.unwrap_or(false);

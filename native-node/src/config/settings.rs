@@ -103,6 +103,8 @@ section! {
         session_min_ms: u64, "keeper-session-min-ms", "GLASSHOUSE_KEEPER_SESSION_MIN_MS", "MS";
         /// maxSessionTimeout [default: twenty ticks]
         session_max_ms: u64, "keeper-session-max-ms", "GLASSHOUSE_KEEPER_SESSION_MAX_MS", "MS";
+        /// Sessions expire in buckets this wide (in ZooKeeper always a tick) [default: a tick]
+        expiry_interval_ms: u64, "keeper-expiry-interval-ms", "GLASSHOUSE_KEEPER_EXPIRY_INTERVAL_MS", "MS";
         /// How long an election waits for a better vote (zookeeper.fastleader.minNotificationInterval) [default: 200]
         finalize_wait_ms: u64, "keeper-finalize-wait-ms", "GLASSHOUSE_KEEPER_FINALIZE_WAIT_MS", "MS";
         /// snapCount [default: 100000]

@@ -241,6 +241,8 @@ fn keeper(args: &Args, id: u8, listen: Listen, settings: &mut Settings) {
     section.http = listen.http.map(|at| at.to_string());
     section.tick_ms = Some(args.tick_ms);
     section.finalize_wait_ms = Some(FINALIZE_WAIT_MS);
+    // In buckets of a tick, a session of 1.5 s would be missed for up to 2 s.
+    section.expiry_interval_ms = Some((args.tick_ms / 5).max(1));
     section.words = Some(vec!["*".to_owned()]);
 }
 

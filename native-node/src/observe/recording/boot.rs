@@ -92,6 +92,7 @@ impl Coded for keeper::Config {
             snap_count,
             snap_retain,
             snapshot_piece,
+            expiry_interval,
             reaper_interval,
             ttl_enabled,
             words,
@@ -104,6 +105,7 @@ impl Coded for keeper::Config {
         to.u32(*snap_count);
         to.u32(*snap_retain);
         to.u32(*snapshot_piece);
+        expiry_interval.put(to);
         reaper_interval.put(to);
         to.bool(*ttl_enabled);
         words.iter().map(|word| Bytes::copy_from_slice(word)).collect::<Vec<Bytes>>().put(to);
@@ -118,6 +120,7 @@ impl Coded for keeper::Config {
         config.snap_count = from.u32()?;
         config.snap_retain = from.u32()?;
         config.snapshot_piece = from.u32()?;
+        config.expiry_interval = Coded::get(from)?;
         config.reaper_interval = Coded::get(from)?;
         config.ttl_enabled = from.bool()?;
         let words: Vec<Bytes> = Coded::get(from)?;
