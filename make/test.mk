@@ -1,13 +1,15 @@
 # What `make test` does, in order of how soon each part can fail. Each part is a target of its own.
 #
 #   make tidy              layers, module docs, dead files, banned words, format
-#   make lint              clippy on the core
-#   make test-core         the core's own tests, in debug: every assertion and overflow check is on
-#   make test-house        the tests that span rooms, in release: wire, disk, scenarios, golden, swarm
+#   make lint              clippy on the core and the native node
+#   make test-core         the core's own tests, in debug: every assertion and overflow check is on; digests in release too
+#   make test-node         the native node's own tests, in debug
+#   make test-house        the tests that span rooms, in release: wire, disk, scenarios, golden, swarm, real processes
+#                          under stones, and Python's clients against them
 #   make test-browser      the core and the page's components in headless Chromium
 #   make test-page         the page itself in headless Chromium, and what it weighs
 
-TEST_PARTS := tidy lint test-core test-house test-browser test-page
+TEST_PARTS := tidy lint test-core test-node test-house test-browser test-page
 .PHONY: test $(TEST_PARTS)
 
 test: setup
@@ -25,11 +27,17 @@ tidy:
 
 lint:
 	cargo clippy -q -p glasshouse-core --all-features -- -D warnings
+	cargo clippy -q -p glasshouse-node -- -D warnings
 
 test-core:
 	cargo test -p glasshouse-core
+	cargo test --release -p glasshouse-core --test digests
 
-test-house:
+test-node:
+	cargo test -p glasshouse-node
+
+test-house: setup-python
+	cargo build --release -p glasshouse-node
 	cargo test --release -p glasshouse-tests
 
 test-browser: setup-browser
