@@ -6,10 +6,12 @@
 
 // Foundations.
 pub mod ordered;
+pub mod queue;
 pub mod id;
 pub mod time;
 pub mod rng;
 pub mod codec;
+pub mod checksum;
 pub mod quorum;
 pub mod digest;
 pub mod rules;

@@ -7,8 +7,8 @@ use crate::id::ConnId;
 use crate::machine::Effects;
 use crate::node::{Effect, Reply};
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::record::offset::LogRange;
-use std::collections::VecDeque;
 
 /// Where an answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +40,7 @@ struct Connection {
     /// The number of the first request that is not answered yet.
     first: u64,
     /// Requests from `first` on, with their answers as far as there are any.
-    slots: VecDeque<Slot>,
+    slots: Queue<Slot>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

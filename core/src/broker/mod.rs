@@ -38,6 +38,7 @@ use crate::machine::{Effects, Machine, Ticket};
 use crate::node::{Address, Effect, Input, Reply, RequestBody};
 use crate::note::broker::BrokerNote;
 use crate::ordered::{OrdMap, OrdSet};
+use crate::queue::Queue;
 use crate::record::offset::{LogRange, Offset};
 use crate::rng::Rng;
 use crate::time::{Deadlines, Instant, Now, Wake};
@@ -51,7 +52,6 @@ use partition::log::Log;
 use partition::purgatory::Purgatory;
 use partition::{Context, Partition};
 use registration::{Question, Registration};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// See the module.
@@ -101,14 +101,14 @@ pub struct Broker {
     told_up: OrdSet<BrokerId>,
     calls: OrdMap<i32, Call>,
     last_correlation: i32,
-    to_myself: VecDeque<ToMyself>,
+    to_myself: Queue<ToMyself>,
     reads: OrdMap<Ticket, reads::Read>,
     listings: OrdMap<u64, reads::Listing>,
     last_read: Ticket,
 
     /// Producer ids handed out by the controller and not yet by us: the next, and how many.
     producer_ids: (ProducerId, i32),
-    wants_producer_id: VecDeque<Asker>,
+    wants_producer_id: Queue<Asker>,
 
     deadlines: Deadlines<Timer>,
     shutdown: Option<Shutdown>,
@@ -214,12 +214,12 @@ impl Broker {
             told_up: OrdSet::new(),
             calls: OrdMap::new(),
             last_correlation: 0,
-            to_myself: VecDeque::new(),
+            to_myself: Queue::new(),
             reads: OrdMap::new(),
             listings: OrdMap::new(),
             last_read: Ticket::default(),
             producer_ids: (ProducerId::NONE, 0),
-            wants_producer_id: VecDeque::new(),
+            wants_producer_id: Queue::new(),
             deadlines: Deadlines::default(),
             shutdown: None,
             now: now.at,

@@ -10,10 +10,10 @@ use super::run::Run;
 use super::{Faults, Findings};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
 use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync};
-use std::collections::VecDeque;
 
 /// Committed batches that are remembered of each partition.
 const KEEP: usize = 100_000;
@@ -90,7 +90,7 @@ struct Replica {
     /// Position in the committed history up to which this log holds it.
     agreed: usize,
     /// What lies above that.
-    tail: VecDeque<Batch>,
+    tail: Queue<Batch>,
     /// The leader epoch it last heard of.
     epoch: i32,
     /// It leads in this epoch.
@@ -98,7 +98,7 @@ struct Replica {
     /// What its disk lost, as it may, and it has not fetched again.
     damaged: Option<Damage>,
     /// What was cut since its broker started, and from where on; the oldest first. A power loss may undo a cut.
-    cuts: VecDeque<(i64, Vec<Batch>)>,
+    cuts: Queue<(i64, Vec<Batch>)>,
 }
 
 /// Cuts of a log that are remembered until its broker starts again.

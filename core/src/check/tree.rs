@@ -7,9 +7,9 @@ use super::Findings;
 use crate::id::{KeeperId, SessionId, Zxid};
 use crate::note::keeper::KeeperNote;
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::time::Span;
 use crate::znode::{Tree, Txn, TxnHeader};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Digests that are remembered.
@@ -19,7 +19,7 @@ const DIGESTS: usize = 2_048;
 #[derive(Clone, Debug, Default)]
 pub struct Trees {
     /// A tree's digest at a zxid, as first seen; the newest.
-    digests: VecDeque<(Zxid, u64)>,
+    digests: Queue<(Zxid, u64)>,
     sessions: OrdMap<SessionId, i32>,
     /// Sessions that ended, by the zxid of their end; the newest.
     ended: OrdMap<Zxid, SessionId>,

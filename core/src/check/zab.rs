@@ -11,9 +11,9 @@ use crate::digest::Digest;
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::note::zab::ZabNote;
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::zab::{Peer, Role};
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// Committed transactions that are remembered.
 const KEEP: usize = 200_000;
@@ -31,7 +31,7 @@ struct Journal {
     /// Position in the committed sequence up to which the journal, or the snapshot below it, holds it.
     agreed: usize,
     /// What the journal holds above that.
-    tail: VecDeque<Txn>,
+    tail: Queue<Txn>,
     /// The end of journal or snapshot.
     end: Zxid,
     /// What the keeper takes for durable.

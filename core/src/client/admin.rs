@@ -9,14 +9,14 @@ use crate::id::BrokerId;
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::client::ClientNote;
+use crate::queue::Queue;
 use crate::time::{Instant, Now, Span};
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Admin {
     links: Links<()>,
-    todo: VecDeque<Command>,
+    todo: Queue<Command>,
     asking: bool,
     not_before: Instant,
     backoff: Span,

@@ -11,11 +11,11 @@ use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::client::ClientNote;
 use crate::ordered::OrdMap;
+use crate::queue;
 use crate::record::batch::{BatchBuilder, NewRecord};
 use crate::record::offset::Offset;
 use crate::time::{Instant, Now, Span};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What a producer is asked to do by itself.
@@ -64,7 +64,7 @@ pub enum Asked {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Queue {
-    batches: VecDeque<Batch>,
+    batches: queue::Queue<Batch>,
     next_sequence: i32,
     /// Something failed: wait until nothing is in flight.
     draining: bool,

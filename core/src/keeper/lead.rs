@@ -8,10 +8,10 @@ use crate::api::keeper::{ErrorCode, Op};
 use crate::api::peer::{PacketType, QuorumPacket};
 use crate::id::{KeeperId, SessionId, Zxid};
 use crate::note::keeper::KeeperNote;
+use crate::queue::Queue;
 use crate::time::{Instant, Wake};
 use crate::znode::txn::{DIGEST_VERSION, encode_txn};
 use crate::znode::{Applied, Id, Tree, Txn, TxnDigest, TxnHeader};
-use crate::queue::Queue;
 use std::sync::Arc;
 
 /// Containers deleted in one round of the reaper at most (`znode.container.maxPerMinute`).

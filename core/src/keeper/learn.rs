@@ -12,9 +12,9 @@ use crate::codec::{Reader, Result, Writer};
 use crate::id::{ConnId, KeeperId, SessionId, Zxid};
 use crate::node;
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::znode::Id;
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// What a learner keeps about its leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub(super) struct Learn {
     /// Sessions heard from since the last ping, with their timeouts.
     touched: OrdMap<SessionId, i32>,
     /// Syncs the leader has not answered, oldest first: connection and xid.
-    pub(super) syncs: VecDeque<(ConnId, i32)>,
+    pub(super) syncs: Queue<(ConnId, i32)>,
 }
 
 impl Learn {

@@ -3,8 +3,8 @@
 
 use crate::api::keeper::{ErrorCode, Op};
 use crate::id::SessionId;
+use crate::queue::Queue;
 use crate::znode::Id;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A connection, from its first request on.
@@ -20,7 +20,7 @@ pub struct Connection {
     /// Whom it has proved to be.
     pub auth: Vec<Id>,
     /// What is not answered yet, in order. The first is always something that waits for the leader.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: Queue<Waiting>,
     /// Sent before the session was there.
     pub(super) early: Vec<(i32, Op)>,
 }
@@ -75,7 +75,7 @@ impl Connection {
             timeout_ms: 0,
             read_only: None,
             auth,
-            waiting: VecDeque::new(),
+            waiting: Queue::new(),
             early: Vec::new(),
         }
     }

@@ -6,12 +6,13 @@
 
 use super::batch::{BatchHeader, ControlKind};
 use super::offset::Offset;
+use crate::checksum;
 use crate::codec::{self, Reader, Writer};
 use crate::id::{ProducerEpoch, ProducerId};
 use crate::ordered::{OrdMap, OrdSet};
+use crate::queue::Queue;
 use crate::time::{Span, UnixMillis};
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// Batches remembered for each producer: as many as it may have in flight.
 const REMEMBERED: usize = 5;
@@ -23,7 +24,7 @@ pub struct ProducerStates {
     /// First offsets of the transactions that are open.
     open: OrdSet<Offset>,
     /// Ended transactions as (first offset, marker's offset): unstable until the marker is below the high watermark.
-    ended: VecDeque<(Offset, Offset)>,
+    ended: Queue<(Offset, Offset)>,
     /// The offset after the last batch that was recorded.
     upto: Offset,
 }
@@ -33,7 +34,7 @@ pub struct ProducerStates {
 pub struct ProducerState {
     pub epoch: ProducerEpoch,
     /// Oldest first, at most five, all of `epoch`.
-    pub batches: VecDeque<BatchTrace>,
+    pub batches: Queue<BatchTrace>,
     /// Of its newest batch or marker, in milliseconds.
     pub last_timestamp: i64,
     /// Of the last transaction marker; −1 before one.
@@ -310,7 +311,7 @@ impl ProducerState {
     }
 
     fn new(epoch: ProducerEpoch) -> ProducerState {
-        ProducerState { epoch, batches: VecDeque::new(), last_timestamp: -1, coordinator_epoch: -1, transaction: None }
+        ProducerState { epoch, batches: Queue::new(), last_timestamp: -1, coordinator_epoch: -1, transaction: None }
     }
 
     /// Of its newest batch; −1 if its epoch has none.
@@ -381,7 +382,7 @@ impl ProducerSnapshot {
             to.i32(entry.coordinator_epoch);
             to.i64(entry.transaction.map_or(-1, |first| first.0));
         }
-        let crc = crc32c::crc32c(&to.as_slice()[SUMMED_FROM..]);
+        let crc = checksum::crc32c(&to.as_slice()[SUMMED_FROM..]);
         to.patch_i32(2, crc as i32);
         to.finish()
     }
@@ -391,7 +392,7 @@ impl ProducerSnapshot {
     /// # Errors
     /// What is malformed; a snapshot that cannot be read is left aside, and an older one or the log speaks.
     pub fn from_bytes(upto: Offset, bytes: Bytes) -> codec::Result<ProducerSnapshot> {
-        let computed = crc32c::crc32c(bytes.get(SUMMED_FROM..).unwrap_or_default());
+        let computed = checksum::crc32c(bytes.get(SUMMED_FROM..).unwrap_or_default());
         let mut from = Reader::new(bytes);
         if from.i16()? != 1 {
             return from.malformed("version 1 of a producer snapshot");

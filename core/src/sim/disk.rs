@@ -23,13 +23,13 @@ mod crash_points;
 use crate::api::storage::Lane;
 use crate::digest::Digest;
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::record::offset::Position;
 use crate::rng::Rng;
 use crate::store::disk::{Disk, DiskError, Extent, FileId, FileName};
 use bytes::Bytes;
 use content::Content;
 use core::hash::{Hash, Hasher};
-use std::collections::VecDeque;
 
 /// A write is cut only where a sector of the disk ends.
 const SECTOR: u64 = 512;
@@ -60,7 +60,7 @@ struct File {
 /// What one lane has written since its last complete sync, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct LaneWrites {
-    unsynced: VecDeque<Write>,
+    unsynced: Queue<Write>,
     /// The newest write that the running sync covers.
     syncing: u64,
 }

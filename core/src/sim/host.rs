@@ -11,12 +11,12 @@ use crate::machine::Ticket;
 use crate::node::Input;
 use crate::nodes::Node;
 use crate::ordered::{OrdMap, OrdSet};
+use crate::queue::Queue;
 use crate::store::Store;
 use crate::time::{Instant, Span};
 use crate::wire::kafka::ClientCodec as KafkaCodec;
 use crate::wire::keeper::{ClientCodec as KeeperCodec, ServerCodec as KeeperServerCodec};
 use crate::wire::link::LinkCodec;
-use std::collections::VecDeque;
 
 /// A process or the machine it would run on.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Host {
     pub down: Option<Down>,
     pub paused: Option<Instant>,
     /// What arrived from within the machine (disk, timers) while the process was paused.
-    pub backlog: VecDeque<Input>,
+    pub backlog: Queue<Input>,
 
     pub store: Store<SimDisk>,
     pub loads: OrdMap<(Lane, Ticket), Loaded>,
@@ -99,7 +99,7 @@ impl Host {
             machine: None,
             down: None,
             paused: None,
-            backlog: VecDeque::new(),
+            backlog: Queue::new(),
             store: Store::new(SimDisk::new()),
             loads: OrdMap::new(),
             slow_disk: Span::ZERO,

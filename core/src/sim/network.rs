@@ -9,10 +9,10 @@
 use crate::api::peer::{ChannelKind, PacketType};
 use crate::id::{ConnId, DialId, NodeId, Zxid};
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::rng::mix;
 use crate::time::{Instant, Span};
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// Names one stream; never used twice in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +74,7 @@ pub struct InFlight {
 /// One direction of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pipe {
-    pub queue: VecDeque<InFlight>,
+    pub queue: Queue<InFlight>,
     /// Nothing may arrive before this: streams are FIFO.
     last_due: Instant,
     /// Something was lost; everything after it is lost too, and the stream will break.

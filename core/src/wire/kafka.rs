@@ -4,9 +4,9 @@
 use crate::api::kafka::{ApiKey, ApiVersion, ApiVersionsResponse, ErrorCode, Request, Response, table};
 use crate::codec::{Malformed, Reader, Result, Writer};
 use crate::node::{KafkaRequest, Reply};
+use crate::queue::Queue;
 use bytes::Bytes;
 use core::fmt;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Why a request was not understood.
@@ -168,7 +168,7 @@ pub fn encode_unsupported_version(correlation: i32) -> Bytes {
 /// The client's end of one connection: what it asked, in order, so that the answers can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientCodec {
-    asked: VecDeque<Asked>,
+    asked: Queue<Asked>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

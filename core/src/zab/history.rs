@@ -8,15 +8,15 @@
 //! `appended` and `received` lie proposals of a synchronisation that are not handed to the disk yet.
 
 use crate::id::Zxid;
+use crate::queue::Queue;
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// The recent transactions of one peer, and its watermarks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History {
     /// Everything above is in `recent`; everything at or below is applied.
     floor: Zxid,
-    recent: VecDeque<(Zxid, Bytes)>,
+    recent: Queue<(Zxid, Bytes)>,
     /// Handed to the keeper.
     applied: Zxid,
     /// Known to be committed.
@@ -67,7 +67,7 @@ impl History {
 
     /// The transactions in memory above `after`, in order.
     pub fn above(&self, after: Zxid) -> impl Iterator<Item = &(Zxid, Bytes)> {
-        self.recent.range(self.index_above(after)..)
+        self.recent[self.index_above(after)..].iter()
     }
 
     /// The first transaction in memory above `after`.

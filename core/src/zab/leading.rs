@@ -7,9 +7,9 @@ use super::{Config, Effect, Role};
 use crate::api::peer::{Channel, PacketType, QuorumPacket};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::note::zab::ZabNote;
+use crate::queue::Queue;
 use crate::quorum::KeeperSet;
 use crate::time::{Instant, Now, Span, Wake};
-use std::collections::VecDeque;
 
 /// What a leader knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub struct Leading {
     /// The counter of the last proposal of this epoch.
     pub counter: u32,
     /// Proposed and not committed, in order.
-    pub outstanding: VecDeque<Outstanding>,
+    pub outstanding: Queue<Outstanding>,
     /// The next look at the learners, twice each tick, and whether that one ends a tick.
     pub next_beat: Instant,
     pub beat_ends_tick: bool,
@@ -149,7 +149,7 @@ impl Leading {
             learners: Vec::new(),
             own_ack: false,
             counter: 0,
-            outstanding: VecDeque::new(),
+            outstanding: Queue::new(),
             next_beat: now + config.tick / 2,
             beat_ends_tick: false,
         }

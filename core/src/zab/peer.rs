@@ -11,12 +11,12 @@ use crate::api::storage::{Load, Loaded, StoreOp};
 use crate::id::{KeeperId, NodeId, ZabEpoch, Zxid};
 use crate::machine::{Effects, Machine, Ticket};
 use crate::note::zab::ZabNote;
+use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Wake};
 use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub(super) type Fx = Effects<Effect>;
@@ -35,7 +35,7 @@ pub struct Peer {
 
     /// The last ticket of `Lane::Journal`, and who waits for which.
     tickets: Ticket,
-    waiting: VecDeque<Waiting>,
+    waiting: Queue<Waiting>,
     /// The tree is being read again after a cut below what was applied; nothing is applied until then.
     reloading: Option<Ticket>,
 
@@ -136,7 +136,7 @@ impl Peer {
             current: recovered.current_epoch,
             history,
             tickets: Ticket::default(),
-            waiting: VecDeque::new(),
+            waiting: Queue::new(),
             reloading: None,
             links: Vec::new(),
             election: Election::new(config.me, config.finalize_wait),

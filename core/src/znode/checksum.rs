@@ -1,4 +1,4 @@
-//! The two sums ZooKeeper's files use: Adler-32 over frames and snapshots, CRC-32 in the tree's digest.
+//! Adler-32, the sum over the frames and snapshots of ZooKeeper's files.
 
 /// A running Adler-32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,79 +41,12 @@ pub fn adler32(bytes: &[u8]) -> u32 {
     sum.value()
 }
 
-/// A running CRC-32 (the polynomial of zip and Java's `CRC32`; not Kafka's CRC-32C).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Crc32 {
-    state: u32,
-}
-
-/// Row k takes a byte that k more bytes follow, so that eight bytes are folded in at once.
-static CRC_TABLE: [[u32; 256]; 8] = crc_table();
-
-const fn crc_table() -> [[u32; 256]; 8] {
-    let mut table = [[0u32; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[0][byte] = crc;
-        byte += 1;
-    }
-    let mut row = 1;
-    while row < 8 {
-        let mut byte = 0;
-        while byte < 256 {
-            let before = table[row - 1][byte];
-            table[row][byte] = (before >> 8) ^ table[0][(before & 0xff) as usize];
-            byte += 1;
-        }
-        row += 1;
-    }
-    table
-}
-
-impl Default for Crc32 {
-    fn default() -> Crc32 {
-        Crc32 { state: u32::MAX }
-    }
-}
-
-impl Crc32 {
-    pub fn update(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut crc = self.state;
-        for [a, b, c, d, e, f, g, h] in words {
-            let low = crc ^ u32::from_le_bytes([*a, *b, *c, *d]);
-            crc = CRC_TABLE[7][(low & 0xff) as usize]
-                ^ CRC_TABLE[6][((low >> 8) & 0xff) as usize]
-                ^ CRC_TABLE[5][((low >> 16) & 0xff) as usize]
-                ^ CRC_TABLE[4][(low >> 24) as usize]
-                ^ CRC_TABLE[3][*e as usize]
-                ^ CRC_TABLE[2][*f as usize]
-                ^ CRC_TABLE[1][*g as usize]
-                ^ CRC_TABLE[0][*h as usize];
-        }
-        for byte in rest {
-            crc = (crc >> 8) ^ CRC_TABLE[0][((crc ^ u32::from(*byte)) & 0xff) as usize];
-        }
-        self.state = crc;
-    }
-
-    pub fn value(self) -> u32 {
-        !self.state
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sums_agree_with_the_published_check_values() {
+    fn the_sum_agrees_with_the_published_check_value() {
         assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
         assert_eq!(adler32(&[0xff; 20_000]), {
             let (mut low, mut high) = (1u64, 0u64);
@@ -123,13 +56,5 @@ mod tests {
             }
             ((high << 16) | low) as u32
         });
-        let mut crc = Crc32::default();
-        crc.update(b"123456789");
-        assert_eq!(crc.value(), 0xcbf4_3926);
-        let (mut whole, mut parts) = (Crc32::default(), Crc32::default());
-        whole.update(b"the quick brown fox jumps over the lazy dog");
-        parts.update(b"the quick brown fox ");
-        parts.update(b"jumps over the lazy dog");
-        assert_eq!(whole, parts);
     }
 }

@@ -60,6 +60,7 @@ use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, KeeperErr
 use crate::machine::Effects;
 use crate::note::controller::ControllerNote;
 use crate::ordered::{OrdMap, OrdSet};
+use crate::queue::Queue;
 use crate::record::offset::LogRange;
 use crate::rng::Rng;
 use crate::time::{Deadlines, Instant, Now, Span, Wake};
@@ -69,7 +70,6 @@ use context::{Context, Replica, ReplicaState, Status};
 use elect::Strategy;
 use place::Seat;
 use plan::{Batch, Outbox};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The first look at who should lead what, after a controller took over; later ones come at the settings' interval.
@@ -152,8 +152,8 @@ pub struct Controller {
     outbox: Outbox,
 
     // One event at a time; its steps; the questions the present step waits for.
-    events: VecDeque<Event>,
-    agenda: VecDeque<Step>,
+    events: Queue<Event>,
+    agenda: Queue<Step>,
     waiting: Option<Waiting>,
     /// The request the present event answers, until it is answered.
     answering: Option<(Asker, i16, Request)>,
@@ -175,8 +175,8 @@ impl Controller {
             context: Context::default(),
             batch: Batch::default(),
             outbox,
-            events: VecDeque::new(),
-            agenda: VecDeque::new(),
+            events: Queue::new(),
+            agenda: Queue::new(),
             waiting: None,
             answering: None,
             next_token: 1,

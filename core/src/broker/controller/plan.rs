@@ -12,7 +12,7 @@ use crate::api::kafka::{
 };
 use crate::id::{BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition};
 use crate::ordered::{OrdMap, OrdSet};
-use std::collections::VecDeque;
+use crate::queue;
 
 /// No leader, in requests and znodes.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
@@ -208,7 +208,7 @@ fn security_protocol(name: &str) -> i16 {
 /// What waits for one broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Queue {
-    waiting: VecDeque<Request>,
+    waiting: queue::Queue<Request>,
     /// Sent and not answered; sent again on a new channel.
     under_way: Option<(i32, Request)>,
 }

@@ -11,6 +11,7 @@ use crate::broker::znodes::{BrokerInfo, Endpoint, PartitionState, TopicInfo};
 use crate::id::{BrokerEpoch, LeaderEpoch, PartitionEpoch, Zxid};
 use crate::time::UnixMillis;
 use crate::znode::stat::Stat;
+use std::collections::VecDeque;
 
 #[derive(Clone, Debug, Default)]
 struct Node {

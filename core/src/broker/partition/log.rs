@@ -9,12 +9,12 @@ use crate::id::{LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::{BrokerNote, Cause};
+use crate::queue::Queue;
 use crate::record::batch::Stamped;
 use crate::record::epoch_cache::{EpochCache, EpochEnd};
 use crate::record::offset::{LogRange, Offset};
 use crate::record::producer::ProducerStates;
 use crate::time::{Now, Span, UnixMillis};
-use std::collections::VecDeque;
 
 /// How many of the newest batches are remembered one by one.
 const RECENT: usize = 64;
@@ -52,18 +52,18 @@ pub struct Log {
     durable: Offset,
 
     /// Oldest first; the last is appended to.
-    segments: VecDeque<SegmentInfo>,
+    segments: Queue<SegmentInfo>,
     epochs: EpochCache,
     producers: ProducerStates,
     reload: Reload,
     /// The first timestamp of the active segment, from which its age counts; −1 if none was seen.
     rolls_after: i64,
     /// The newest batches, oldest first.
-    recent: VecDeque<RecentBatch>,
+    recent: Queue<RecentBatch>,
 
     last_ticket: Ticket,
     /// Syncs asked for, and up to where each makes the log durable.
-    syncing: VecDeque<(Ticket, Offset)>,
+    syncing: Queue<(Ticket, Offset)>,
 }
 
 impl Log {
@@ -78,14 +78,14 @@ impl Log {
             high_watermark: Offset::ZERO,
             end: Offset::ZERO,
             durable: Offset::ZERO,
-            segments: VecDeque::from([empty_segment(Offset::ZERO)]),
+            segments: Queue::from([empty_segment(Offset::ZERO)]),
             epochs: EpochCache::default(),
             producers: ProducerStates::default(),
             reload: Reload::No,
             rolls_after: -1,
-            recent: VecDeque::new(),
+            recent: Queue::new(),
             last_ticket: after,
-            syncing: VecDeque::new(),
+            syncing: Queue::new(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Log {
     pub fn recover(partition: TopicPartition, image: PartitionImage) -> Log {
         let (start, end) = (image.log_start, image.log_end);
         assert!(start <= end, "{partition}: a log from {start} to {end}");
-        let mut segments: VecDeque<SegmentInfo> = image.segments.into();
+        let mut segments: Queue<SegmentInfo> = image.segments.into();
         if segments.is_empty() {
             segments.push_back(empty_segment(end));
         }
@@ -109,9 +109,9 @@ impl Log {
             producers: image.producers,
             reload: Reload::No,
             rolls_after: -1,
-            recent: VecDeque::new(),
+            recent: Queue::new(),
             last_ticket: Ticket::default(),
-            syncing: VecDeque::new(),
+            syncing: Queue::new(),
         }
     }
 
@@ -346,7 +346,7 @@ impl Log {
         fx.note(BrokerNote::Truncated { partition: self.partition.clone(), from: self.end, to: start, cause });
         fx.emit(Effect::Store { lane: self.lane(), op: StoreOp::RestartLog { start } });
         (self.start, self.end, self.high_watermark, self.durable) = (start, start, start, start);
-        self.segments = VecDeque::from([empty_segment(start)]);
+        self.segments = Queue::from([empty_segment(start)]);
         self.recent.clear();
         self.producers = ProducerStates::default();
         self.reload = Reload::No;

@@ -12,11 +12,11 @@ use crate::id::{DialId, SessionId, Zxid};
 use crate::machine::Effects;
 use crate::node::Address;
 use crate::ordered::OrdSet;
+use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Span, Wake};
 use bytes::Bytes;
 use op::{Answer, Done, Event, KeeperError, Op, WatchKind};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The most bytes of paths in one setWatches; more are split (B.6).
@@ -139,8 +139,8 @@ pub struct SessionClient<T> {
 
     // The connection.
     next_xid: i32,
-    queued: VecDeque<(T, Op)>,
-    flying: VecDeque<(i32, T, Op)>,
+    queued: Queue<(T, Op)>,
+    flying: Queue<(i32, T, Op)>,
     heard_at: Instant,
     sent_at: Instant,
     /// Since when an established session has been without a connection.
@@ -163,8 +163,8 @@ impl<T: Clone> SessionClient<T> {
             last_zxid: Zxid::ZERO,
             watches: Watches::default(),
             next_xid: 1,
-            queued: VecDeque::new(),
-            flying: VecDeque::new(),
+            queued: Queue::new(),
+            flying: Queue::new(),
             heard_at: Instant::ZERO,
             sent_at: Instant::ZERO,
             alone_since: None,

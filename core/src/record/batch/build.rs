@@ -2,6 +2,7 @@
 
 use super::header::{self, ATTRIBUTES_AT};
 use super::{Attributes, BatchHeader, ControlKind, HEADER_BYTES, Header, LENGTH_END};
+use crate::checksum;
 use crate::codec::Writer;
 use crate::id::{LeaderEpoch, ProducerEpoch, ProducerId};
 use crate::record::offset::Offset;
@@ -169,7 +170,7 @@ fn nullable(to: &mut Writer, bytes: Option<&[u8]>) {
 fn seal(mut to: Writer) -> Bytes {
     let length = to.len() - LENGTH_END;
     to.patch_i32(8, length as i32);
-    let crc = crc32c::crc32c(&to.as_slice()[ATTRIBUTES_AT..]);
+    let crc = checksum::crc32c(&to.as_slice()[ATTRIBUTES_AT..]);
     to.patch_i32(ATTRIBUTES_AT - 4, crc as i32);
     to.finish()
 }

@@ -12,6 +12,7 @@ pub use header::{Attributes, BatchHeader, Compression, HEADER_BYTES, LENGTH_END,
 pub use records::{ControlKind, Header, Record, Records};
 
 use super::offset::Offset;
+use crate::checksum;
 use crate::id::LeaderEpoch;
 use crate::time::UnixMillis;
 use bytes::Bytes;
@@ -104,7 +105,7 @@ impl Batch {
     /// # Errors
     /// [`BatchError::Checksum`].
     pub fn verify(&self) -> Result<(), BatchError> {
-        let computed = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
+        let computed = checksum::crc32c(&self.bytes[ATTRIBUTES_AT..]);
         if computed == self.header.crc {
             Ok(())
         } else {
@@ -157,7 +158,7 @@ impl Batch {
         prefix[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.0.to_be_bytes());
         prefix[MAX_TIMESTAMP_AT..].copy_from_slice(&now.0.to_be_bytes());
         let body = self.bytes.slice(AFTER_MAX_TIMESTAMP..);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&prefix[ATTRIBUTES_AT..]), &body);
+        let crc = checksum::crc32c_append(checksum::crc32c(&prefix[ATTRIBUTES_AT..]), &body);
         header::put_crc(&mut prefix, crc);
         Stamped {
             base,

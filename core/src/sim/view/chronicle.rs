@@ -12,6 +12,7 @@ use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::ZabNote;
 use crate::ordered::OrdMap;
+use crate::queue::Queue;
 use crate::record::offset::Offset;
 use crate::sim::scenario::{Action, ClientSpec, Scenario};
 use crate::time::{Instant, Span};
@@ -19,7 +20,6 @@ use crate::view::{
     Act, BrokerView, CauseStep, Fate, KeeperView, MarkView, Place, RecordView, SpanKind, SpanView, StoryKind,
     StoryLine, TrackKind, TrackView,
 };
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Lines kept of what matters, and of what happens all the time.
@@ -36,8 +36,8 @@ const CUT_SHOWN: Span = Span::secs(6);
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Chronicle {
     names: Arc<OrdMap<NodeId, Arc<str>>>,
-    lines: VecDeque<StoryLine>,
-    chatter: VecDeque<StoryLine>,
+    lines: Queue<StoryLine>,
+    chatter: Queue<StoryLine>,
     next_line: u64,
     chain: Vec<CauseStep>,
 
@@ -80,8 +80,8 @@ pub struct History {
     /// Each epoch and where its leader's log ended when it began.
     begun: Vec<(i64, Offset)>,
     /// Promised offsets, from and up to but not including.
-    promised: VecDeque<(Offset, Offset)>,
-    lost: VecDeque<(Offset, Offset)>,
+    promised: Queue<(Offset, Offset)>,
+    lost: Queue<(Offset, Offset)>,
     /// What was cut from whose log, and when.
     cut: Vec<(NodeId, Instant, Vec<RecordView>)>,
     /// The first record was committed.
@@ -114,8 +114,8 @@ impl Chronicle {
         ensemble.begin(Instant::ZERO, None, SpanKind::Leaderless, "looking".into());
         Chronicle {
             names: Arc::new(client_names(scenario)),
-            lines: VecDeque::new(),
-            chatter: VecDeque::new(),
+            lines: Queue::new(),
+            chatter: Queue::new(),
             next_line: 0,
             chain: Vec::new(),
             up_since: OrdMap::new(),
@@ -518,7 +518,7 @@ impl History {
     }
 
     pub fn fate(&self, offset: Offset) -> Fate {
-        let within = |ranges: &VecDeque<(Offset, Offset)>| {
+        let within = |ranges: &Queue<(Offset, Offset)>| {
             ranges.iter().rev().any(|(from, upto)| *from <= offset && offset < *upto)
         };
         if within(&self.promised) {

@@ -13,8 +13,8 @@ pub use request::{encode_request, four_letter_word};
 
 use crate::api::keeper::{Answer, Connect, Connected, Op, Reply, Request, xid};
 use crate::codec::{Malformed, Result};
+use crate::queue::Queue;
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// The longest request a server takes (`jute.maxbuffer`); it closes the connection on a longer one.
 pub const MAX_REQUEST: u32 = 0xf_ffff;
@@ -74,7 +74,7 @@ impl ServerCodec {
 pub struct ClientCodec {
     stage: Stage,
     /// What is in flight, oldest first. Pings and auth are not here: their answers have reserved xids and no body.
-    asked: VecDeque<(i32, Answer)>,
+    asked: Queue<(i32, Answer)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

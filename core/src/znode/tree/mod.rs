@@ -4,12 +4,12 @@
 //! decides nothing about requests: whether a create is allowed was settled before it became a [`Txn`]. Applying is
 //! idempotent, as a replay over a fuzzy snapshot demands (protocol.md A.9).
 
+use crate::checksum::Crc32;
 use crate::codec::Writer;
 use crate::id::{SessionId, Zxid};
 use crate::ordered::OrdMap;
 use crate::time::UnixMillis;
 use crate::znode::acl::AclList;
-use crate::znode::checksum::Crc32;
 use crate::znode::cow_map::CowMap;
 use crate::znode::path::{ZPath, sequential_suffix};
 use crate::znode::stat::{Owner, Stat, StoredStat};
