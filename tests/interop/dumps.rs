@@ -73,8 +73,10 @@ fn apaches_tools_read_our_files() {
         assert_eq!(next, records as i64, "{list} holds every record:\n{text}");
         let checkpoint = log.parent().expect("a folder").join("leader-epoch-checkpoint");
         let epochs = fs::read_to_string(checkpoint).expect("an epoch checkpoint");
-        let last = epochs.lines().last().and_then(|line| line.split(' ').next()).expect("an epoch");
-        assert_eq!(last.parse(), Ok(epoch), "the checkpoint's last epoch is the last batch's");
+        // An epoch that began where the log ends has no record yet.
+        let entries = epochs.lines().skip(2).filter_map(|line| line.split_once(' '));
+        let written = entries.filter(|(_, start)| start.parse().is_ok_and(|start: i64| start < next));
+        assert_eq!(written.last().map(|(of, _)| of.parse()), Some(Ok(epoch)), "the checkpoint's last epoch: {epochs}");
     }
     for index in files(&data, |name| name.ends_with(".index") || name.ends_with(".timeindex")) {
         let list = index.to_str().expect("a path in UTF-8");
