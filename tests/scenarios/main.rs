@@ -2,7 +2,10 @@
 //!
 //! `expect LOG-6` says that this invariant, and none before it, is broken; without an `expect` the story ends well.
 //! `# twin: RULE=VALUE` (or `# twin: default rules`) says that the same schedule under those rules ends well.
+//! `# portable` says that it is told on real processes, too ([`portable`]).
 //! `# sees: WORDS` says that the story tells these words in either case: the schedule does what its comments claim.
+
+mod portable;
 
 use glasshouse_core::rules::{HISTORICAL, Rules};
 use glasshouse_core::sim::run::{Verdict, run};

@@ -89,13 +89,17 @@ fn soak(hold: &str, seed: u64) {
         println!("{:7.1} s  all is healed, and everybody is served", begun.elapsed().as_secs_f32());
         require_no_end(&cluster);
     }
+    let say = |what: &str| println!("{:7.1} s  {what}", begun.elapsed().as_secs_f32());
     load.in_sync();
+    say("every replica is in sync");
     load.finish();
+    say("everything written is acknowledged, and read");
     load.in_sync();
     let data = cluster.data.clone();
     let stopped = cluster.stop();
     assert!(stopped.success(), "the cluster stops in order, not with {stopped}");
 
+    say("the cluster has stopped in order");
     let (told, aftermath) = (load.book.told(), Aftermath::read(&data));
     let wrongs = [load.book.wrongs(), aftermath.judge(&told)].concat();
     assert!(wrongs.is_empty(), "{}", wrongs.iter().take(20).cloned().collect::<Vec<_>>().join("\n"));

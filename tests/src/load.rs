@@ -49,6 +49,8 @@ pub struct Load {
     producers: BTreeMap<u32, Hand>,
     writing: Vec<(NodeId, JoinHandle<()>)>,
     reading: Vec<(NodeId, JoinHandle<()>)>,
+    /// What was asked for and need not be done at once.
+    asked: Vec<(NodeId, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
     until: watch::Sender<Option<Ends>>,
 }
@@ -69,6 +71,7 @@ impl Load {
             producers: BTreeMap::new(),
             writing: Vec::new(),
             reading: Vec::new(),
+            asked: Vec::new(),
             stop: watch::Sender::new(false),
             until: watch::Sender::new(None),
         }
@@ -153,6 +156,17 @@ impl Load {
         }
     }
 
+    /// Has `client` delete a topic, again and again until it is gone; nobody waits for that now.
+    pub fn delete(&mut self, client: NodeId, topic: &Arc<str>) {
+        let (brokers, topic, book) = (self.brokers.clone(), topic.clone(), self.book.clone());
+        let task = async move {
+            if let Err(error) = kafka::connect(&brokers, 0).await.delete_topic(&topic).await {
+                book.wrong(client, format!("cannot delete {topic}: {error}"));
+            }
+        };
+        self.asked.push((client, self.runtime.spawn(task)));
+    }
+
     /// Has a producer write to a partition beside what it writes of its own accord.
     pub fn write(&self, client: u32, partition: &TopicPartition, records: u32) {
         let producer = self.producers.get(&client).unwrap_or_else(|| panic!("client-{client} is no producer"));
@@ -185,6 +199,7 @@ impl Load {
                 ended.unwrap_or_else(|error| panic!("{client}: {error}"));
             }
         };
+        wait(&self.runtime, &mut self.asked, "waits for what it asked for");
         wait(&self.runtime, &mut self.writing, "waits for answers");
         let topics: Vec<Arc<str>> = self.topics().into_iter().map(|(name, _)| name).collect();
         let mut ends = Ends::new();

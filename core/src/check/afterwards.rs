@@ -35,7 +35,8 @@ impl Afterwards {
         Afterwards { coming: txns.into(), ..Afterwards::default() }
     }
 
-    /// What a partition holds in the end, from its first offset on, all of it committed.
+    /// What a partition holds in the end, all of it committed. Retention may have taken its beginning; nothing is said of
+    /// that any more.
     ///
     /// # Errors
     /// A batch whose records cannot be read.

@@ -329,8 +329,8 @@ fn follow(
     let end = (i64::from(batch.sequence) + batch.records() - 1) & i64::from(i32::MAX);
     let before = last.insert(batch.producer, (batch.producer_epoch, end as i32));
     let fits = match before {
-        // Its state may have been given up with what the log lost.
-        None => batch.sequence == 0 || ghost.may_be_gone(batch.base).is_some(),
+        // Its state may have been given up with what the log lost, or what it wrote first is not known any more.
+        None => batch.sequence == 0 || ghost.begins_late() || ghost.may_be_gone(batch.base).is_some(),
         Some((epoch, _)) if batch.producer_epoch > epoch => batch.sequence == 0,
         Some((epoch, sequence)) => {
             let next = (i64::from(sequence) + 1) & i64::from(i32::MAX);

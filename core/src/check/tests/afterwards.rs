@@ -78,6 +78,14 @@ fn what_is_there_is_true_of_every_record() {
 }
 
 #[test]
+fn what_retention_took_is_owed_to_nobody() {
+    let rest = [batch(2, 2, &[12, 13])];
+    assert_eq!(judge(&rest, &[acknowledged(0, 10), read(1, 11), acknowledged(3, 13)]), None);
+    assert_eq!(judge(&rest, &[acknowledged(3, 12)]), Some("HIST-1"));
+    assert_eq!(judge(&[rest[0].clone(), batch(4, 3, &[13])], &[]), Some("HIST-4"), "a duplicate");
+}
+
+#[test]
 fn a_lost_record_is_seen() {
     assert_eq!(judge(&good(), &[acknowledged(4, 14)]), Some("HIST-1"), "behind the end");
     assert_eq!(judge(&good(), &[acknowledged(1, 12)]), Some("HIST-1"), "something else lies there");
