@@ -5,13 +5,14 @@
 //! they find there when they start, and how they move their high watermarks.
 
 mod duties;
+pub mod whole;
 
 use super::run::Run;
 use super::{Faults, Findings};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
-use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync};
+use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync, take_back};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Committed batches that are remembered of each partition.
@@ -493,6 +494,7 @@ impl Logs {
         replica.advance(&ghost.committed);
         if is_newest {
             require_complete(ghost, id, partition, find);
+            take_back(ghost, id, epoch.0);
             ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
         }
     }
