@@ -156,9 +156,66 @@ fn a_mistake_in_a_scenario_gets_one_sentence_that_names_its_line() {
         ("glasshouse scenario 1\nrule truncation=never\n", 2, "leader-epoch"),
         ("glasshouse scenario 1\nat 2s kill broker-1\nat 1s kill broker-2\n", 3, "in order of time"),
         ("glasshouse scenario 1\nat 2s explode broker-1\n", 2, "expected kill"),
-        ("glasshouse scenario 1\nset keepers 99\n", 1, "between 1 and 9"),
     ] {
         let mistake = Scenario::parse(text).expect_err(text);
         assert!(mistake.line == line && mistake.expected.contains(words), "{text:?}: {mistake}");
+    }
+}
+
+/// What only the whole text shows. The mistake stands on line 6 of each.
+#[test]
+fn a_mistake_against_another_line_names_its_own() {
+    let before = "glasshouse scenario 1\nseed 1\ntopic a partitions 2 replicas 3 min-isr 2\nproducer a acks all idempotent rate 1\nadmin\n";
+    for (statement, words) in [
+        ("set keepers 99", "keepers is between 1 and 9, not 99"),
+        ("set keepers 0", "between 1 and 9"),
+        ("set brokers 17", "between 0 and 16"),
+        ("set retention-every 0s", "retention-every is between 1ms and 86400s, not 0s"),
+        ("set rebalance-every 0s", "between 1ms"),
+        ("set broker-session 0s", "between 1ms"),
+        ("set client-session 0s", "between 1ms"),
+        ("set tick 900000s", "between 1ms"),
+        ("set record-bytes 4000000000", "record-bytes is between 0 and 1000000"),
+        ("set batch-records 0", "batch-records is between 1 and 1000"),
+        ("set snapshot-piece 0", "between 1"),
+        ("set min-isr 4", "min-isr is between 1 and 3"),
+        ("topic b partitions 0 replicas 1", "number of partitions is between 1 and 1000, not 0"),
+        ("topic b partitions 1 replicas 9", "number of replicas is between 1 and 3, not 9"),
+        ("topic b partitions 1 replicas 1 min-isr 5", "min-isr is between 1 and 1, not 5"),
+        ("topic a partitions 1 replicas 1", "there is a topic \"a\" already"),
+        ("topic b/c partitions 1 replicas 1", "letters, digits"),
+        ("producer b acks all plain rate 1", "there is no topic \"b\""),
+        ("producer a acks all plain rate 10001", "rate is between 0 and 10000"),
+        ("consumer b", "there is no topic \"b\""),
+        ("zookeeper-client rate 4000000000", "rate is between 1 and 10000"),
+        ("expect LOG-99", "no invariant is called \"LOG-99\""),
+        ("at 1s kill broker-9", "there is no broker-9; there are keeper-1"),
+        ("at 1s cut broker-1 -> broker-1", "between broker-1 and itself there is no link"),
+        ("at 1s break keeper-4 keeper-1", "there is no keeper-4"),
+        ("at 1s lose-reply broker-1 broker-2", "expected a broker and a client"),
+        ("at 1s slow-disk keeper-1 400000000s", "no time is longer"),
+        ("at 1s ask client-7 still", "there is no client-7"),
+        ("at 1s ask broker-1 still", "expected a client"),
+        ("at 1s ask client-2 still", "a producer or a ZooKeeper client can be asked that, and client-2 is `admin`"),
+        ("at 1s ask client-1 elect-preferred a-0", "an admin can be asked that"),
+        ("at 1s ask client-1 produce a-7 1", "a has no partition 7"),
+        ("at 1s ask client-1 produce b-0 1", "there is no topic \"b\""),
+        ("at 1s ask client-1 produce a-0 0", "the number of records"),
+        ("at 1s ask client-2 reassign a-0 1,2,9", "no broker with the id 9"),
+        ("at 1s ask client-2 reassign a-0 1,1", "stands twice"),
+    ] {
+        let text = format!("{before}{statement}\nrun 5s\n");
+        let mistake = Scenario::parse(&text).expect_err(statement);
+        assert!(mistake.line == 6 && mistake.expected.contains(words), "{statement}: {mistake}");
+    }
+    for statement in [
+        "at 1s ask client-2 create-topic b partitions 1 replicas 1 min-isr 1",
+        "at 1s ask client-1 still",
+        "expect clean",
+        "set latency 0s",
+        "zookeeper-client rate 10000",
+    ] {
+        let text = format!("{before}{statement}\nrun 5s\n");
+        assert_eq!(Scenario::parse(&text).map(drop), Ok(()), "{statement}");
     }
 }

@@ -22,6 +22,26 @@ use crate::time::Now;
 use std::sync::Arc;
 
 impl Broker {
+    /// A control request from before the first registration may be meant for the process that had this id before, whose
+    /// registration is still there; which one, the own registration will tell. (Apache's brokers read no requests before
+    /// they are registered.)
+    pub(super) fn is_too_early(&self, request: &Request) -> bool {
+        let broker = match request {
+            Request::LeaderAndIsr(request) => request.broker_epoch,
+            Request::StopReplica(request) => request.broker_epoch,
+            Request::UpdateMetadata(request) => request.broker_epoch,
+            _ => return false,
+        };
+        self.registration.epoch == BrokerEpoch(-1) && broker != BrokerEpoch(-1)
+    }
+
+    /// This broker is registered: what was asked before can be judged.
+    pub(super) fn take_early(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        for (asker, version, request) in core::mem::take(&mut self.early) {
+            self.on_request(now, asker, version, request, fx);
+        }
+    }
+
     /// Whether a control request is meant for this registration and comes from the newest controller.
     fn check_control(
         &mut self,

@@ -109,6 +109,8 @@ pub struct Broker {
     /// Producer ids handed out by the controller and not yet by us: the next, and how many.
     producer_ids: (ProducerId, i32),
     wants_producer_id: Queue<Asker>,
+    /// What controllers asked before this broker was registered for the first time.
+    early: Vec<(Asker, i16, kafka::Request)>,
 
     deadlines: Deadlines<Timer>,
     shutdown: Option<Shutdown>,
@@ -220,6 +222,7 @@ impl Broker {
             last_read: Ticket::default(),
             producer_ids: (ProducerId::NONE, 0),
             wants_producer_id: Queue::new(),
+            early: Vec::new(),
             deadlines: Deadlines::default(),
             shutdown: None,
             now: now.at,
@@ -311,7 +314,11 @@ impl Broker {
     }
 
     fn on_synced(&mut self, now: Now, lane: &Lane, upto: Ticket, fx: &mut Effects<Effect>) {
-        let Lane::Log(name) = lane else { return };
+        let name = match lane {
+            Lane::Log(name) => name,
+            Lane::Checkpoint => return self.on_checkpoint_synced(now, upto, fx),
+            Lane::Journal | Lane::Snapshot => return,
+        };
         let Some(partition) = self.partitions.get_mut(name) else { return };
         if !partition.log.on_synced(upto) {
             return;

@@ -11,7 +11,7 @@ use super::{Broker, Timer};
 use crate::api::storage::{Lane, StoreOp};
 use crate::id::{BrokerEpoch, BrokerId, SessionId};
 use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, Event, KeeperError, Op, WatchKind};
-use crate::machine::Effects;
+use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::ordered::OrdMap;
@@ -37,6 +37,8 @@ pub struct Registration {
     refused_since: Option<Instant>,
     /// The newest configuration change that was applied.
     config_seen: Option<Arc<str>>,
+    /// The sync that makes a generated id durable, while it is owed.
+    id_owed: Option<Ticket>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,9 @@ pub enum Step {
     ReadCluster,
     CreateCluster,
     TakeId,
+    /// The id that was handed out is on its way to the disk: without it the next start would take another one, and all
+    /// that is assigned to this one would be orphaned.
+    StoreId,
     Register,
     /// NODEEXISTS: whose is it?
     ReadOwner,
@@ -80,7 +85,15 @@ pub enum Question {
 impl Default for Registration {
     fn default() -> Self {
         let epoch = BrokerEpoch(-1);
-        Registration { step: Step::Waiting, wrote: None, once: false, epoch, refused_since: None, config_seen: None }
+        Registration {
+            step: Step::Waiting,
+            wrote: None,
+            once: false,
+            epoch,
+            refused_since: None,
+            config_seen: None,
+            id_owed: None,
+        }
     }
 }
 
@@ -131,7 +144,7 @@ impl Broker {
         self.deadlines.clear(&Timer::Registration);
         let me = znodes::broker(self.id);
         let op = match step {
-            Step::Waiting | Step::Registered | Step::Refused | Step::Leaving => return,
+            Step::Waiting | Step::StoreId | Step::Registered | Step::Refused | Step::Leaving => return,
             Step::Paths { .. } => {
                 let owed = znodes::PERSISTENT_PATHS.len() as u32;
                 self.registration.step = Step::Paths { owed, lost: false };
@@ -321,9 +334,23 @@ impl Broker {
             let cluster = self.metadata.cluster_id.to_string();
             self.meta = Some((id, cluster.clone()));
             fx.emit(Effect::Store { lane: Lane::Checkpoint, op: StoreOp::Meta { broker: id, cluster } });
+            if self.config.broker_id.is_none() {
+                let ticket = Ticket::default().take_next();
+                self.registration.id_owed = Some(ticket);
+                fx.emit(Effect::Sync { lane: Lane::Checkpoint, ticket });
+            }
         }
         self.start_controller();
-        self.take_step(now, Step::Register, fx);
+        let next = if self.registration.id_owed.is_some() { Step::StoreId } else { Step::Register };
+        self.take_step(now, next, fx);
+    }
+
+    /// A checkpoint is on the disk; only a generated id is waited for.
+    pub(super) fn on_checkpoint_synced(&mut self, now: Now, upto: Ticket, fx: &mut Effects<Effect>) {
+        self.registration.id_owed = self.registration.id_owed.filter(|ticket| *ticket > upto);
+        if self.registration.step == Step::StoreId && self.registration.id_owed.is_none() {
+            self.take_step(now, Step::Register, fx);
+        }
     }
 
     fn become_registered(&mut self, now: Now, epoch: BrokerEpoch, fx: &mut Effects<Effect>) {
@@ -333,6 +360,7 @@ impl Broker {
         self.registration.once = true;
         self.registration.epoch = epoch;
         fx.note(BrokerNote::Registered { id: self.id, epoch });
+        self.take_early(now, fx);
         self.read_configs(now, fx);
         self.controller_do(now, fx, |controller, now, fx| controller.on_session(now, session, fx));
     }

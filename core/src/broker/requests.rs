@@ -42,6 +42,7 @@ impl Broker {
             Request::ApiVersions(_) => self.answer(asker, api_versions(version).into(), fx),
             Request::DescribeCluster(_) => self.answer(asker, self.metadata.describe_cluster().into(), fx),
             Request::InitProducerId(request) => self.on_init_producer_id(now, asker, &request, fx),
+            request if self.is_too_early(&request) => self.early.push((asker, version, request)),
             Request::LeaderAndIsr(request) => self.on_leader_and_isr(now, asker, request, fx),
             Request::StopReplica(request) => self.on_stop_replica(now, asker, request, fx),
             Request::UpdateMetadata(request) => self.on_update_metadata(now, asker, request, fx),

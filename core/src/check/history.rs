@@ -5,10 +5,10 @@
 
 use super::Findings;
 use super::log::{Batch, Ghost, Logs};
-use crate::id::{NodeId, SessionId, TopicPartition, Zxid};
+use crate::id::{SessionId, TopicPartition, Zxid};
 use crate::note::client::ClientNote;
 use crate::ordered::OrdMap;
-use crate::time::{Instant, Span};
+use crate::time::Instant;
 use crate::znode::{Txn, TxnHeader};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,14 +27,25 @@ struct Version {
     /// −1 where it is gone.
     version: i32,
     data: Option<u64>,
+    /// When it was committed.
+    at: Instant,
 }
 
 /// How far the sequences of one partition's committed log were followed.
 #[derive(Clone, Debug, Default)]
 struct Sequences {
     upto: usize,
-    /// The last (epoch, sequence) of each producer.
-    last: OrdMap<i64, (i16, i32)>,
+    last: OrdMap<i64, Last>,
+}
+
+/// The last batch of one producer.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    epoch: i16,
+    /// Of its last record.
+    sequence: i32,
+    /// What its first record holds: a producer numbers all it makes, whatever its epoch.
+    first: Option<u64>,
 }
 
 /// What clients were told, as far as it can still be contradicted.
@@ -45,8 +56,6 @@ pub struct Histories {
     weak: OrdMap<TopicPartition, OrdMap<i64, u64>>,
     nodes: Arc<OrdMap<Arc<str>, Arc<Vec<Version>>>>,
     ephemerals: OrdMap<SessionId, Vec<Arc<str>>>,
-    /// When each producer was answered last.
-    answered: OrdMap<NodeId, Instant>,
     /// The last zxid each session saw.
     seen: OrdMap<SessionId, Zxid>,
 }
@@ -88,9 +97,6 @@ impl Histories {
     pub fn on_client(&mut self, note: &ClientNote, logs: &Logs, find: &mut Findings) {
         match note {
             ClientNote::Acknowledged { partition, base, records, first, acks } => {
-                if let Some(node) = find.node {
-                    self.answered.insert(node, find.at());
-                }
                 if let Some(ghost) = logs.ghost(partition) {
                     self.on_acknowledged(partition, base.0, *records, *first, *acks, ghost, find);
                 }
@@ -110,7 +116,7 @@ impl Histories {
                 self.see(*session, *zxid, find);
                 self.on_wrote(*session, path, *data, *version, *zxid, find);
             }
-            ClientNote::Saw { session, path, data, version, modified, seen } => {
+            ClientNote::Saw { session, path, data, version, modified, seen, .. } => {
                 self.see(*session, *seen, find);
                 self.on_saw(*session, path, *data, *version, *modified, *seen, find);
             }
@@ -124,9 +130,9 @@ impl Histories {
         }
     }
 
-    /// Whether a producer was answered nothing for longer than `patience`.
-    pub fn is_silent_since(&self, client: NodeId, now: Instant, patience: Span) -> bool {
-        self.answered.get(&client).is_none_or(|last| now.since(*last) > patience)
+    /// When a znode changed last, as far as that is remembered.
+    pub fn changed(&self, path: &str) -> Option<(Zxid, Instant)> {
+        self.nodes.get(path)?.last().map(|last| (last.zxid, last.at))
     }
 
     fn on_acknowledged(
@@ -245,35 +251,35 @@ impl Histories {
         }
     }
 
-    /// A transaction was committed.
-    pub fn on_committed(&mut self, header: &TxnHeader, txn: &Txn) {
+    /// A transaction was committed at `at`.
+    pub fn on_committed(&mut self, at: Instant, header: &TxnHeader, txn: &Txn) {
         match txn {
             Txn::Multi(parts) => {
                 if !parts.iter().any(|part| matches!(part, Txn::Error(_))) {
                     for part in parts {
-                        self.on_committed(header, part);
+                        self.on_committed(at, header, part);
                     }
                 }
             }
             Txn::Create { path, data, ephemeral, .. } => {
-                if let Some(path) = self.write(path.as_str(), header.zxid, 0, data.as_ref())
+                if let Some(path) = self.write(at, path.as_str(), header.zxid, 0, data.as_ref())
                     && *ephemeral
                 {
                     self.ephemerals.entry(header.session).or_default().push(path);
                 }
             }
             Txn::SetData { path, data, version } => {
-                self.write(path.as_str(), header.zxid, *version, data.as_ref());
+                self.write(at, path.as_str(), header.zxid, *version, data.as_ref());
             }
             Txn::Delete { path } | Txn::DeleteContainer { path } => {
-                self.write(path.as_str(), header.zxid, -1, None);
+                self.write(at, path.as_str(), header.zxid, -1, None);
             }
             Txn::CloseSession { paths } => {
                 for path in paths {
-                    self.write(path.as_str(), header.zxid, -1, None);
+                    self.write(at, path.as_str(), header.zxid, -1, None);
                 }
                 for path in self.ephemerals.remove(&header.session).unwrap_or_default() {
-                    self.forget(&path, header.zxid);
+                    self.forget(at, &path, header.zxid);
                 }
             }
             Txn::Reconfig { .. }
@@ -284,7 +290,7 @@ impl Histories {
         }
     }
 
-    fn write(&mut self, path: &str, zxid: Zxid, version: i32, data: Option<&Bytes>) -> Option<Arc<str>> {
+    fn write(&mut self, at: Instant, path: &str, zxid: Zxid, version: i32, data: Option<&Bytes>) -> Option<Arc<str>> {
         if !path.starts_with(ROOT) {
             return None;
         }
@@ -301,15 +307,15 @@ impl Histories {
         if versions.len() >= 2 * VERSIONS {
             versions.drain(..VERSIONS);
         }
-        versions.push(Version { zxid, version, data });
+        versions.push(Version { zxid, version, data, at });
         Some(path)
     }
 
     /// An ephemeral that its session's end deletes, if it is still there.
-    fn forget(&mut self, path: &Arc<str>, zxid: Zxid) {
+    fn forget(&mut self, at: Instant, path: &Arc<str>, zxid: Zxid) {
         let alive = self.nodes.get(path).and_then(|versions| versions.last()).is_some_and(|last| last.version >= 0);
         if alive {
-            self.write(path, zxid, -1, None);
+            self.write(at, path, zxid, -1, None);
         }
     }
 }
@@ -318,21 +324,24 @@ fn is_it(batch: &Batch, records: u32, first: u64) -> bool {
     batch.first.is_none_or(|held| held == first) && batch.records() == i64::from(records)
 }
 
-/// HIST-4: sequences of one producer epoch follow each other without gap or repetition.
+/// HIST-4: sequences of one producer epoch follow each other without gap or repetition, and what a producer made later
+/// comes later, also when it began a new epoch with what was not answered in the last.
 fn follow(
-    last: &mut OrdMap<i64, (i16, i32)>,
+    last: &mut OrdMap<i64, Last>,
     batch: &Batch,
     partition: &TopicPartition,
     ghost: &Ghost,
     find: &mut Findings,
 ) {
     let end = (i64::from(batch.sequence) + batch.records() - 1) & i64::from(i32::MAX);
-    let before = last.insert(batch.producer, (batch.producer_epoch, end as i32));
+    let now = Last { epoch: batch.producer_epoch, sequence: end as i32, first: batch.first };
+    let before = last.insert(batch.producer, now);
     let fits = match before {
         // Its state may have been given up with what the log lost, or what it wrote first is not known any more.
         None => batch.sequence == 0 || ghost.begins_late() || ghost.may_be_gone(batch.base).is_some(),
-        Some((epoch, _)) if batch.producer_epoch > epoch => batch.sequence == 0,
-        Some((epoch, sequence)) => {
+        Some(Last { first: Some(first), .. }) if batch.first.is_some_and(|now| now <= first) => false,
+        Some(Last { epoch, .. }) if batch.producer_epoch > epoch => batch.sequence == 0,
+        Some(Last { epoch, sequence, .. }) => {
             let next = (i64::from(sequence) + 1) & i64::from(i32::MAX);
             batch.producer_epoch == epoch && i64::from(batch.sequence) == next
         }
@@ -340,8 +349,8 @@ fn follow(
     if !fits && ghost.may_be_gone(batch.base).is_none() {
         find.fire("HIST-4", || {
             format!(
-                "{partition}, offset {}: producer {} epoch {} sequence {} follows {before:?}",
-                batch.base, batch.producer, batch.producer_epoch, batch.sequence
+                "{partition}, offset {}: producer {} epoch {} sequence {}, value {:?}, follows {before:?}",
+                batch.base, batch.producer, batch.producer_epoch, batch.sequence, batch.first
             )
         });
     }

@@ -2,11 +2,13 @@
 //! (protocol.md D.2-2, -3, -17, -20).
 
 use super::Findings;
+use crate::api::kafka::{self, AlterableConfig};
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
 use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, TopicPartition, Zxid};
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, OrdSet};
 use crate::znode::Txn;
 use bytes::Bytes;
+
 use std::sync::Arc;
 
 /// A partition as its znodes say.
@@ -40,8 +42,10 @@ pub struct Cluster {
     /// Who said that it became controller in which epoch; pruned to the newest.
     controllers: OrdMap<ControllerEpoch, NodeId>,
     registrations: OrdMap<BrokerId, BrokerEpoch>,
-    /// An operator asked for an unclean election, or may have allowed them.
-    unclean_asked: bool,
+    /// Unclean elections that operators asked for and that have not taken place.
+    unclean_asked: OrdMap<TopicPartition, u32>,
+    /// Topics whose settings were made to allow unclean elections since the world began; `None`: those of every broker.
+    unclean_allowed: OrdSet<Option<Arc<str>>>,
     /// Leaders elected from outside the ISR, not yet fetched by [`Cluster::take_unclean`].
     unclean: Vec<(TopicPartition, LeaderEpoch)>,
 }
@@ -212,9 +216,39 @@ impl Cluster {
         }
     }
 
-    /// An operator asked for an unclean election, or changed a topic's settings.
-    pub fn on_unclean_asked(&mut self) {
-        self.unclean_asked = true;
+    /// A client asks a broker for something that may let leaders come from outside the ISR.
+    pub fn on_asked(&mut self, request: &kafka::Request) {
+        match request {
+            kafka::Request::ElectLeaders(elect) if elect.election_type == 1 => {
+                let named = elect.topics.as_ref().map(|topics| {
+                    let parts = topics.iter().map(|topic| (&topic.name, &topic.partitions));
+                    let all =
+                        parts.flat_map(|(name, parts)| parts.iter().map(|p| TopicPartition::new(name.clone(), *p)));
+                    all.collect::<Vec<_>>()
+                });
+                for partition in named.unwrap_or_else(|| self.partitions.keys().cloned().collect()) {
+                    *self.unclean_asked.entry(partition).or_default() += 1;
+                }
+            }
+            kafka::Request::IncrementalAlterConfigs(alter) => {
+                for resource in &alter.resources {
+                    let sets = |config: &&AlterableConfig| config.operation == 0;
+                    if resource.configs.iter().filter(sets).any(|config| allows(&config.name, config.value.as_deref()))
+                    {
+                        let topic = (resource.resource_type == TOPIC).then(|| resource.resource_name.as_str().into());
+                        self.unclean_allowed.insert(topic);
+                    }
+                }
+            }
+            kafka::Request::CreateTopics(create) => {
+                for topic in &create.topics {
+                    if topic.configs.iter().any(|config| allows(&config.name, config.value.as_deref())) {
+                        self.unclean_allowed.insert(Some(topic.name.clone()));
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The unclean elections since this was asked last.
@@ -222,8 +256,24 @@ impl Cluster {
         core::mem::take(&mut self.unclean)
     }
 
-    /// Whether an unclean election may be what somebody wants, whatever the topic was created with.
-    pub fn is_unclean_asked(&self) -> bool {
-        self.unclean_asked
+    /// Whether somebody wanted this unclean election or allowed it since the world began. One wish is for one election.
+    pub fn was_unclean_asked(&mut self, partition: &TopicPartition) -> bool {
+        if self.unclean_allowed.contains(&None) || self.unclean_allowed.contains(&Some(partition.topic.clone())) {
+            return true;
+        }
+        match self.unclean_asked.get_mut(partition) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
+}
+
+/// The resource type of a topic in the config requests.
+const TOPIC: i8 = 2;
+
+fn allows(name: &str, value: Option<&str>) -> bool {
+    name == "unclean.leader.election.enable" && value == Some("true")
 }

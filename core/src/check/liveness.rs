@@ -2,21 +2,24 @@
 //! full comparison of everything with everything that is too dear for every step.
 
 use super::isr::Partition;
-use super::{Checks, Findings};
+use super::log::whole::Held;
+use super::wiring::Hook;
+use super::{Checks, Findings, ReadLog};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::id::{BrokerId, ControllerEpoch, KeeperId, NodeId, SessionId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::nodes::Node;
 use crate::ordered::OrdSet;
-use crate::time::Span;
+use crate::record::offset::Offset;
+use crate::time::{Instant, Span};
 use crate::zab::Role;
 
-/// The machines of a world at rest.
+/// The machines of a world.
 #[derive(Default)]
 pub struct Nodes<'a> {
     keepers: Vec<&'a Keeper>,
-    brokers: Vec<&'a Broker>,
+    brokers: Vec<(NodeId, &'a Broker)>,
     clients: Vec<(NodeId, &'a Client)>,
 }
 
@@ -26,26 +29,32 @@ impl<'a> Nodes<'a> {
         for (id, machine) in machines {
             match machine {
                 Node::Keeper(keeper) => nodes.keepers.push(keeper),
-                Node::Broker(broker) => nodes.brokers.push(broker),
+                Node::Broker(broker) => nodes.brokers.push((id, broker)),
                 Node::Client(client) => nodes.clients.push((id, client)),
             }
         }
         nodes
     }
 
+    /// Liveness: the world was healed, and has had its time.
     pub fn check(&self, checks: &mut Checks) {
-        self.compare(checks);
-        let roles: Vec<_> = self
+        let now = checks.find.at();
+        let standings: Vec<_> = self
             .keepers
             .iter()
-            .map(|keeper| (keeper.peer().config().me, keeper.role(), keeper.tree().last_zxid()))
+            .map(|keeper| {
+                let applied = keeper.tree().last_zxid();
+                let beyond = checks.ensemble.committed_beyond(applied);
+                let lags = beyond.map_or(Span::ZERO, |since| now.since(since));
+                Standing { id: keeper.peer().config().me, role: keeper.role(), applied, lags }
+            })
             .collect();
-        ensemble(&roles, checks.ensemble.last_committed(), &mut checks.find);
+        ensemble(&standings, checks.promise.patience, &mut checks.find);
         if !self.brokers.is_empty() {
             let brokers: Vec<_> = self
                 .brokers
                 .iter()
-                .map(|broker| (broker.id(), broker.is_registered(), broker.controller_epoch()))
+                .map(|(_, broker)| (broker.id(), broker.is_registered(), broker.controller_epoch()))
                 .collect();
             controller(&brokers, &mut checks.find);
             self.partitions(checks);
@@ -54,12 +63,13 @@ impl<'a> Nodes<'a> {
     }
 
     /// Safety, in full.
-    fn compare(&self, checks: &mut Checks) {
+    pub fn compare(&self, checks: &mut Checks, read: ReadLog<'_>) {
         for keeper in &self.keepers {
             let (me, tree) = (keeper.peer().config().me, keeper.tree());
-            if keeper.role().is_serving() {
-                checks.trees.compare(me, tree.last_zxid(), tree.digest(), &mut checks.find);
+            if !keeper.role().is_serving() {
+                continue;
             }
+            checks.trees.compare(me, tree.last_zxid(), tree.digest(), &mut checks.find);
             let open: OrdSet<_> = tree.sessions().map(|(session, _)| session).collect();
             if let Some((session, path)) = tree.all_ephemerals().find(|(session, _)| !open.contains(session)) {
                 checks.find.fire("TREE-2", || {
@@ -68,18 +78,29 @@ impl<'a> Nodes<'a> {
             }
         }
         checks.logs.compare(&mut checks.find);
+        for (node, broker) in &self.brokers {
+            if !checks.rotten.contains(node) {
+                compare_logs(*node, broker, checks, read);
+            }
+        }
     }
 
     fn partitions(&self, checks: &mut Checks) {
         let Checks { cluster, logs, find, promise, .. } = checks;
-        let live: OrdSet<BrokerId> = self.brokers.iter().map(|broker| broker.id()).collect();
+        let live: OrdSet<BrokerId> = self.brokers.iter().map(|(_, broker)| broker.id()).collect();
         for (name, told) in cluster.partitions() {
             let Some(state) = &told.state else { continue };
-            let leads = |broker: &&&Broker| {
+            let leads = |broker: &&Broker| {
                 let here = broker.partition(name).filter(|here| here.leader_epoch() == state.leader_epoch);
                 Some(broker.id()) == state.leader && here.is_some_and(|here| here.leader().is_some())
             };
-            let log = self.brokers.iter().find(leads).and_then(|broker| broker.partition(name)).map(|here| &here.log);
+            let log = self
+                .brokers
+                .iter()
+                .map(|(_, broker)| *broker)
+                .find(leads)
+                .and_then(|broker| broker.partition(name))
+                .map(|here| &here.log);
             let ends = log.map(|log| (log.high_watermark().0, log.end().0));
             let still = logs.ghost(name).map_or(Span::ZERO, |ghost| find.at().since(ghost.grew()));
             partition(name, told, &live, ends, still > promise.patience, find);
@@ -87,36 +108,71 @@ impl<'a> Nodes<'a> {
     }
 
     fn clients(&self, checks: &mut Checks) {
-        let Checks { promise, find, histories, trees, .. } = checks;
-        let patience = promise.patience;
+        let Checks { promise, find, histories, trees, watches, .. } = checks;
+        let now = find.at();
+        let long_ago = Instant(now.0.saturating_sub(promise.patience.0));
         for (id, client) in &self.clients {
-            match client {
-                Client::Producer(producer) => {
-                    let waits = producer.waits_since.is_some_and(|since| find.at().since(since) > patience);
-                    if waits {
-                        unanswered(
-                            *id,
-                            producer.in_flight(),
-                            histories.is_silent_since(*id, find.at(), patience),
-                            find,
-                        );
+            let (waits, what) = match client {
+                Client::Producer(producer) => (producer.waits_since(), format!("{} records", producer.waiting())),
+                Client::Keeper(client) => {
+                    session(*id, client.session(), |session| trees.is_open(session), find);
+                    if let Some(session) = client.session() {
+                        watches.at_rest(session, |path| histories.changed(path), long_ago, find);
                     }
+                    (client.waits_since(), format!("{} questions", client.in_flight()))
                 }
-                Client::Keeper(client) => session(*id, client.session(), |session| trees.is_open(session), find),
-                Client::Consumer(_) | Client::Admin(_) => {}
-            }
+                Client::Admin(admin) => match admin.waits() {
+                    Some((command, since)) => (Some(since), format!("\"{command}\"")),
+                    None => (None, String::new()),
+                },
+                Client::Consumer(_) => (None, String::new()),
+            };
+            unanswered(*id, waits.map(|since| now.since(since)), promise.patience, &what, find);
         }
     }
 }
 
-/// LIVE-1. Of each keeper its role and how far it has applied.
-pub fn ensemble(keepers: &[(KeeperId, Role, Zxid)], committed: Zxid, find: &mut Findings) {
+/// Every log of a broker against what was written to it.
+fn compare_logs(node: NodeId, broker: &Broker, checks: &mut Checks, read: ReadLog<'_>) {
+    let Checks { logs, find, wiring, .. } = checks;
+    for partition in broker.partitions() {
+        let (name, log) = (partition.name(), &partition.log);
+        let held = Held { topic_id: log.topic_id, start: log.start().0, end: log.end().0, epochs: log.epochs() };
+        let read = |from, upto| read(node, &log.range(Offset(from), Offset(upto), READ_BYTES));
+        if logs.compare_held(broker.id(), name, held, &read, find) {
+            wiring.ran(Hook::ReplicaCompared);
+        }
+    }
+}
+
+/// So many bytes of a log are read at once.
+const READ_BYTES: u32 = 1 << 20;
+
+/// LIVE-8. `down`: who was started, was not stopped since, and does not run; and why.
+pub fn started(down: &[(NodeId, &str)], find: &mut Findings) {
+    if let Some((node, why)) = down.first() {
+        find.fire("LIVE-8", || format!("{node} was started and is down: {why}"));
+    }
+}
+
+/// A keeper, seen from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub id: KeeperId,
+    pub role: Role,
+    pub applied: Zxid,
+    /// How long ago the first transaction was committed that it has not applied.
+    pub lags: Span,
+}
+
+/// LIVE-1.
+pub fn ensemble(keepers: &[Standing], patience: Span, find: &mut Findings) {
     let leads = |role: &Role| matches!(role, Role::Leading { established: true, .. });
-    let leaders: Vec<KeeperId> = keepers.iter().filter(|(_, role, _)| leads(role)).map(|(id, ..)| *id).collect();
+    let leaders: Vec<KeeperId> = keepers.iter().filter(|keeper| leads(&keeper.role)).map(|keeper| keeper.id).collect();
     let [leader] = leaders[..] else {
         return find.fire("LIVE-1", || format!("the ensemble has {} leaders: {leaders:?}", leaders.len()));
     };
-    for (me, role, applied) in keepers {
+    for Standing { id: me, role, applied, lags } in keepers {
         let follows = match *role {
             Role::Looking => false,
             Role::Leading { .. } => *me == leader,
@@ -126,8 +182,8 @@ pub fn ensemble(keepers: &[(KeeperId, Role, Zxid)], committed: Zxid, find: &mut 
         };
         if !follows {
             find.fire("LIVE-1", || format!("keeper-{me} does not serve under keeper-{leader}: it is {role:?}"));
-        } else if applied.epoch() < committed.epoch() && committed.counter() > 64 {
-            find.fire("LIVE-1", || format!("keeper-{me} stands at {applied}, committed is {committed}"));
+        } else if *lags > patience {
+            find.fire("LIVE-1", || format!("keeper-{me} stands at {applied}; what follows was committed {lags} ago"));
         }
     }
 }
@@ -172,10 +228,10 @@ pub fn partition(
     }
 }
 
-/// LIVE-6. `silent`: it was answered nothing else either.
-pub fn unanswered(client: NodeId, records: u32, silent: bool, find: &mut Findings) {
-    if silent {
-        find.fire("LIVE-6", || format!("{client} waits for an answer to {records} records"));
+/// LIVE-6. `waits`: how long the oldest of what was asked has waited.
+pub fn unanswered(client: NodeId, waits: Option<Span>, patience: Span, what: &str, find: &mut Findings) {
+    if let Some(waits) = waits.filter(|waits| *waits > patience) {
+        find.fire("LIVE-6", || format!("{client} waits for an answer to {what}, to the first for {waits}"));
     }
 }
 

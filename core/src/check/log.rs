@@ -5,6 +5,7 @@
 //! they find there when they start, and how they move their high watermarks.
 
 mod duties;
+pub mod whole;
 
 use super::run::Run;
 use super::{Faults, Findings};
@@ -13,7 +14,7 @@ use crate::ordered::OrdMap;
 use crate::queue::Queue;
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
-use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync};
+use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync, take_back};
 
 /// Committed batches that are remembered of each partition.
 const KEEP: usize = 100_000;
@@ -510,6 +511,7 @@ impl Logs {
         replica.advance(&ghost.committed);
         if is_newest {
             require_complete(ghost, id, partition, find);
+            take_back(ghost, id, epoch.0);
             ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
         }
     }

@@ -5,7 +5,8 @@
 //! violation: [`Promise`] says which is which.
 
 //! Each checker keeps one file: [`zab`] and [`tree`] for the ensemble, [`log`] and [`isr`] for partitions, [`history`] for
-//! what clients were told, [`liveness`] for what must come back once everything is healed. They share nothing but the
+//! what clients were told, [`watches`] for what they wait for, [`liveness`] for what must come back once everything is
+//! healed. They share nothing but the
 //! [`Findings`] they report to. A step costs what it changed: they look at what it emitted and told, and at nothing else.
 
 pub mod afterwards;
@@ -18,11 +19,12 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watches;
+mod wiring;
 mod zab;
 
 pub use register::{INVARIANTS, Invariant};
 
-use crate::api::kafka;
 use crate::api::keeper::{Op, Request as KeeperRequest};
 use crate::api::storage::{Lane, StoreOp};
 use crate::broker::Broker;
@@ -38,16 +40,20 @@ use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::{SyncKind, ZabNote};
-use crate::ordered::OrdMap;
-use crate::record::offset::Offset;
+use crate::ordered::{OrdMap, OrdSet};
+use crate::record::offset::{LogRange, Offset};
 use crate::rules::Rules;
 use crate::time::{Instant, Span};
 use crate::znode::LoggedTxn;
+use bytes::Bytes;
 use history::Histories;
 use isr::Cluster;
 use log::{Logs, Restart};
+
 use std::sync::Arc;
 use tree::Trees;
+use watches::Watches;
+use wiring::{Hook, Wiring};
 use zab::{Ensemble, View};
 
 /// What the settings of a world owe its clients.
@@ -125,6 +131,27 @@ pub struct AllowedLoss {
 
 /// How often something happened; the swarm prints it.
 pub type Counts = OrdMap<&'static str, u64>;
+
+/// What a swarm must have seen often, or it proves little: of each of these it prints the count, zero too.
+pub const COUNTED: [&str; 14] = [
+    "election",
+    "DIFF",
+    "DIFF from disk",
+    "TRUNC",
+    "SNAP",
+    "session expiry",
+    "session moved",
+    "ISR shrink",
+    "ISR expand",
+    "truncation by epoch",
+    "controller failover",
+    "reassignment",
+    "unclean election",
+    "power loss with un-synced bytes lost",
+];
+
+/// Gives the bytes of a range of a node's log.
+pub type ReadLog<'a> = &'a dyn Fn(NodeId, &LogRange) -> Result<Bytes, String>;
 
 /// Where an observation was made.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +248,10 @@ pub struct Checks {
     cluster: Cluster,
     logs: Logs,
     histories: Histories,
+    watches: Watches,
+    /// Nodes whose disk is rotten, as the scenario wants it: what they hold is not compared.
+    rotten: OrdSet<NodeId>,
+    wiring: Wiring,
 }
 
 impl Checks {
@@ -235,6 +266,7 @@ impl Checks {
         match machine {
             Node::Keeper(keeper) => {
                 let me = keeper.peer().config().me;
+                self.wiring.ran(Hook::KeeperBoot);
                 self.ensemble.on_boot(me, View::of(keeper.peer()), faults, &mut self.find);
                 let compared = self.compared.entry(me).or_default();
                 compared.zxid = Zxid::ZERO;
@@ -246,7 +278,8 @@ impl Checks {
 
     fn on_broker_boot(&mut self, broker: &Broker, faults: Faults) {
         let id = broker.id();
-        let Checks { promise, cluster, logs, find, .. } = self;
+        let Checks { promise, cluster, logs, find, wiring, .. } = self;
+        wiring.ran(Hook::BrokerBoot);
         let flush = promise.flush;
         let restart = |partition: &_| Restart { faults, flush, in_sync: cluster.is_in_sync(partition, id) };
         for partition in broker.partitions() {
@@ -255,6 +288,7 @@ impl Checks {
             let entries = log.epochs().entries();
             let last_epoch =
                 entries.partition_point(|(_, start)| start.0 < end).checked_sub(1).map(|at| entries[at].0.0);
+            wiring.ran(Hook::LogBoot);
             let found = log::Recovered { start, end, high_watermark: hw, last_epoch };
             logs.on_boot(id, name, found, restart(name), find);
         }
@@ -267,9 +301,15 @@ impl Checks {
         match fault {
             Fault::Crash | Fault::Refused => {}
             Fault::PowerLoss | Fault::Halt => faults.cache = true,
-            Fault::DiskReplaced => faults.replaced = true,
+            Fault::DiskReplaced => {
+                faults.replaced = true;
+                self.rotten.remove(&seen.node);
+            }
             Fault::LyingSync => faults.lying = true,
-            Fault::BitRot => faults.rotten = true,
+            Fault::BitRot => {
+                faults.rotten = true;
+                self.rotten.insert(seen.node);
+            }
         }
     }
 
@@ -295,6 +335,7 @@ impl Checks {
         let (view, id) = (View::of(keeper.peer()), keeper.peer().config().me);
         for effect in &fx.effects {
             if let Effect::Store { lane: Lane::Journal, op } = effect {
+                self.wiring.ran(Hook::JournalStore);
                 self.ensemble.on_store(id, op, &mut self.find);
             }
         }
@@ -302,11 +343,15 @@ impl Checks {
         for note in &fx.notes {
             match note {
                 Note::Zab(note) => {
+                    self.wiring.ran(Hook::ZabNote);
                     if let Some((zxid, body)) = self.ensemble.on_note(id, view, note, &mut self.find) {
                         self.on_committed(zxid, body);
                     }
                 }
-                Note::Keeper(note) => self.trees.on_note(note, &mut self.find),
+                Note::Keeper(note) => {
+                    self.wiring.ran(Hook::KeeperNote);
+                    self.trees.on_note(note, &mut self.find);
+                }
                 Note::Broker(_) | Note::Controller(_) | Note::Client(_) => {}
             }
         }
@@ -315,6 +360,7 @@ impl Checks {
         // A tree read from a fuzzy snapshot, its own or its leader's, may hold later changes until the keeper serves.
         if compared.zxid != applied && keeper.role().is_serving() {
             let from = core::mem::replace(&mut compared.zxid, applied).min(applied);
+            self.wiring.ran(Hook::TreeApplied);
             self.trees.on_applied(id, keeper.tree(), from, &mut self.find);
         }
     }
@@ -322,38 +368,61 @@ impl Checks {
     /// A transaction was committed, for the first time anywhere.
     fn on_committed(&mut self, zxid: Zxid, body: Option<bytes::Bytes>) {
         let Some(Ok(LoggedTxn { header, txn, .. })) = body.map(LoggedTxn::decode) else { return };
+        self.wiring.ran(Hook::Committed);
         self.trees.on_committed(&header, &txn, &mut self.find);
-        self.histories.on_committed(&header, &txn);
+        self.histories.on_committed(self.find.at(), &header, &txn);
         self.cluster.on_committed(zxid, &txn, &mut self.find);
         for (partition, epoch) in self.cluster.take_unclean() {
-            let allowed = self.promise.topics.get(&partition.topic).is_none_or(|topic| topic.unclean);
-            judge_unclean(&partition, epoch, allowed || self.cluster.is_unclean_asked(), &mut self.find);
+            self.wiring.ran(Hook::Unclean);
+            let allowed = self.promise.topics.get(&partition.topic).is_some_and(|topic| topic.unclean);
+            judge_unclean(&partition, epoch, allowed || self.cluster.was_unclean_asked(&partition), &mut self.find);
             self.logs.on_unclean(&partition, epoch);
         }
     }
 
     fn on_broker(&mut self, broker: &Broker, fx: &Effects<Effect>) {
         let id = broker.id();
-        let Checks { logs, find, .. } = self;
+        let Checks { logs, find, wiring, .. } = self;
         for effect in &fx.effects {
             let Effect::Store { lane, op } = effect else { continue };
-            match (lane, op) {
-                (Lane::Log(partition), StoreOp::Append { batches }) => logs.on_append(id, partition, batches, find),
-                (Lane::Log(partition), StoreOp::CreateLog { topic_id }) => logs.on_create(id, partition, *topic_id),
-                (Lane::Log(partition), StoreOp::TruncateLog { to }) => logs.on_truncate(id, partition, to.0, find),
-                (Lane::Log(partition), StoreOp::RestartLog { start }) => logs.on_restart(id, partition, start.0, find),
-                (Lane::Log(partition), StoreOp::DropSegments { to }) => logs.on_drop_below(id, partition, to.0),
-                (Lane::Log(partition), StoreOp::DeleteLog) => logs.on_delete(id, partition),
+            let hook = match (lane, op) {
+                (Lane::Log(partition), StoreOp::Append { batches }) => {
+                    logs.on_append(id, partition, batches, find);
+                    Hook::LogAppend
+                }
+                (Lane::Log(partition), StoreOp::CreateLog { topic_id }) => {
+                    logs.on_create(id, partition, *topic_id);
+                    Hook::LogCreate
+                }
+                (Lane::Log(partition), StoreOp::TruncateLog { to }) => {
+                    logs.on_truncate(id, partition, to.0, find);
+                    Hook::LogTruncate
+                }
+                (Lane::Log(partition), StoreOp::RestartLog { start }) => {
+                    logs.on_restart(id, partition, start.0, find);
+                    Hook::LogRestart
+                }
+                (Lane::Log(partition), StoreOp::DropSegments { to }) => {
+                    logs.on_drop_below(id, partition, to.0);
+                    Hook::LogDropBelow
+                }
+                (Lane::Log(partition), StoreOp::DeleteLog) => {
+                    logs.on_delete(id, partition);
+                    Hook::LogDelete
+                }
                 (Lane::Checkpoint, StoreOp::LeaderEpochs { partition, entries }) => {
                     logs.on_epochs(id, partition, entries, find);
+                    Hook::LogEpochs
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            wiring.ran(hook);
         }
         for note in &fx.notes {
             match note {
                 Note::Broker(note) => self.on_broker_note(broker, id, note),
                 Note::Controller(ControllerNote::BecameController { epoch }) => {
+                    self.wiring.ran(Hook::BecameController);
                     let node = self.find.node.unwrap_or(NodeId::Broker(0));
                     self.cluster.on_controller(node, *epoch, &mut self.find);
                 }
@@ -363,8 +432,8 @@ impl Checks {
     }
 
     fn on_broker_note(&mut self, broker: &Broker, id: BrokerId, note: &BrokerNote) {
-        let Checks { cluster, logs, histories, find, .. } = self;
-        match note {
+        let Checks { cluster, logs, histories, find, wiring, .. } = self;
+        let hook = match note {
             BrokerNote::HighWatermark { partition, offset } => {
                 let Some(replica) = broker.partition(partition) else { return };
                 if let Some(leader) = replica.leader() {
@@ -375,8 +444,10 @@ impl Checks {
                     if let Some(ghost) = logs.ghost(partition) {
                         histories.on_committed_log(partition, ghost, find);
                     }
+                    Hook::LeaderHighWatermark
                 } else {
                     logs.on_follower_high_watermark(id, partition, offset.0, find);
+                    Hook::FollowerHighWatermark
                 }
             }
             BrokerNote::BecameLeader { partition, epoch, .. } => {
@@ -384,51 +455,107 @@ impl Checks {
                 if let Some(ghost) = logs.ghost(partition) {
                     histories.on_committed_log(partition, ghost, find);
                 }
+                Hook::BecameLeader
             }
-            BrokerNote::BecameFollower { partition, epoch, .. } => logs.on_follower(id, partition, *epoch),
+            BrokerNote::BecameFollower { partition, epoch, .. } => {
+                logs.on_follower(id, partition, *epoch);
+                Hook::BecameFollower
+            }
             BrokerNote::Acknowledged { partition, last, all: true, .. } => {
                 logs.on_acknowledged(id, partition, last.0, find);
+                Hook::Acknowledged
             }
-            BrokerNote::Registered { id, epoch } => cluster.on_registered(*id, *epoch, find),
-            _ => {}
-        }
+            BrokerNote::Registered { id, epoch } => {
+                cluster.on_registered(*id, *epoch, find);
+                Hook::Registered
+            }
+            _ => return,
+        };
+        wiring.ran(hook);
     }
 
     fn on_client(&mut self, client: &Client, fx: &Effects<Effect>) {
         for effect in &fx.effects {
             let Effect::Ask { request, .. } = effect else { continue };
             match &request.body {
-                RequestBody::Keeper(KeeperRequest::Op { op: Op::GetData { path, watch: true }, .. }) => {
+                RequestBody::Keeper(KeeperRequest::Op {
+                    op:
+                        Op::GetData { path, watch: true }
+                        | Op::Exists { path, watch: true }
+                        | Op::GetChildren { path, watch: true, .. },
+                    ..
+                }) => {
                     if let Client::Keeper(client) = client
                         && let Some(session) = client.session()
                     {
-                        self.trees.on_armed(session, path);
+                        self.wiring.ran(Hook::WatchAsked);
+                        self.watches.on_asked(session, path);
                     }
                 }
-                RequestBody::Kafka(asked) => match &asked.body {
-                    kafka::Request::ElectLeaders(elect) if elect.election_type == 1 => self.cluster.on_unclean_asked(),
-                    kafka::Request::IncrementalAlterConfigs(_) => self.cluster.on_unclean_asked(),
-                    _ => {}
-                },
+                RequestBody::Kafka(asked) => self.cluster.on_asked(&asked.body),
                 RequestBody::Keeper(_) => {}
             }
         }
         for note in &fx.notes {
             let Note::Client(note) = note else { continue };
-            match note {
-                ClientNote::Watched { session, path, .. } => self.trees.on_watched(*session, path, &mut self.find),
-                ClientNote::SessionLost { session } => self.trees.on_session_over(*session),
-                _ => {}
-            }
+            self.wiring.ran(Hook::ClientTold);
+            self.on_watch_note(note);
             self.histories.on_client(note, &self.logs, &mut self.find);
         }
     }
 
-    /// The world has come to rest: everything healed, everybody up, and time enough.
-    pub fn at_rest<'a>(&mut self, at: Instant, entry: u64, machines: impl Iterator<Item = (NodeId, &'a Node)>) {
+    fn on_watch_note(&mut self, note: &ClientNote) {
+        let Checks { watches, find, wiring, .. } = self;
+        match note {
+            ClientNote::Watched { session, path, .. } => {
+                watches.on_told(*session, path, find);
+                wiring.ran(Hook::WatchTold);
+            }
+            ClientNote::Saw { session, path, version, modified, seen, watch, .. } => {
+                watches.on_saw(*session, path, (*version >= 0).then_some(*modified), *seen, *watch, find);
+                if *watch {
+                    wiring.ran(Hook::WatchSet);
+                }
+            }
+            ClientNote::SessionLost { session } => {
+                watches.on_session_over(*session);
+                wiring.ran(Hook::SessionOver);
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares everything with everything, in full: too dear for every entry.
+    pub fn compare<'a>(
+        &mut self,
+        at: Instant,
+        entry: u64,
+        machines: impl Iterator<Item = (NodeId, &'a Node)>,
+        read: ReadLog<'_>,
+    ) {
         (self.find.at, self.find.entry, self.find.node) = (at, entry, None);
-        let nodes = liveness::Nodes::of(machines);
-        nodes.check(self);
+        self.wiring.ran(Hook::Compared);
+        liveness::Nodes::of(machines).compare(self, read);
+    }
+
+    /// The world has come to rest: everything healed, everybody up that was not stopped, and time enough. `down`: who
+    /// should run and does not, and why.
+    pub fn at_rest<'a>(
+        &mut self,
+        at: Instant,
+        entry: u64,
+        machines: impl Iterator<Item = (NodeId, &'a Node)>,
+        down: &[(NodeId, &str)],
+    ) {
+        (self.find.at, self.find.entry, self.find.node) = (at, entry, None);
+        self.wiring.ran(Hook::AtRest);
+        liveness::started(down, &mut self.find);
+        liveness::Nodes::of(machines).check(self);
+    }
+
+    /// How often each kind of observation reached the checkers.
+    pub fn wiring(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.wiring.counts()
     }
 
     pub fn has_fired(&self) -> bool {
@@ -475,7 +602,8 @@ fn judge_in_sync(
 fn counted(note: &Note) -> Option<&'static str> {
     Some(match note {
         Note::Zab(ZabNote::Established { .. }) => "election",
-        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Diff | SyncKind::DiffFromDisk, .. }) => "DIFF",
+        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Diff, .. }) => "DIFF",
+        Note::Zab(ZabNote::SyncChosen { sync: SyncKind::DiffFromDisk, .. }) => "DIFF from disk",
         Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Trunc, .. }) => "TRUNC",
         Note::Zab(ZabNote::SyncChosen { sync: SyncKind::Snap, .. }) => "SNAP",
         Note::Keeper(KeeperNote::SessionExpired { .. }) => "session expiry",

@@ -69,6 +69,11 @@ pub const INVARIANTS: &[Invariant] = &[
     of("TREE-3", "A watch tells at most once for each time it was set.", "protocol.md D.1-20"),
     of("TREE-4", "Numbers given to sequential nodes under one parent rise.", "protocol.md D.1-22"),
     of(
+        "TREE-5",
+        "Whoever watches a node is told of a change before it sees it, and of every change in the end.",
+        "protocol.md D.1-20",
+    ),
+    of(
         "LOG-1",
         "Below its high watermark a replica holds exactly what was committed.",
         "KIP-101, KIP-279; protocol.md D.2-7",
@@ -101,6 +106,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "design.md, durability; protocol.md D.2-8",
     ),
     of("LOG-9", "An acknowledgement by the whole ISR leaves only for what is committed.", "protocol.md D.2-8"),
+    of(
+        "LOG-10",
+        "A log's disk holds what was written to it, and it ends where its broker says.",
+        "protocol.md D.2-8, D.2-12",
+    ),
     of("ISR-1", "The ISR is not empty, its members are assigned, and the leader is one of them.", "protocol.md D.2-2"),
     of("ISR-2", "At most one broker leads a partition in a leader epoch.", "protocol.md D.2-1"),
     of("ISR-3", "Leader epoch and partition epoch only rise, and a new leader has a new epoch.", "protocol.md D.2-3"),
@@ -132,7 +142,7 @@ pub const INVARIANTS: &[Invariant] = &[
     of("HIST-3", "No consumer sees what is not committed.", "protocol.md D.2-9"),
     of(
         "HIST-4",
-        "Sequences of an idempotent producer follow each other in the log without gap or repetition.",
+        "Sequences of an idempotent producer follow each other in the log without gap or repetition, and no batch comes twice.",
         "KIP-98; protocol.md D.2-15",
     ),
     of(
@@ -149,4 +159,5 @@ pub const INVARIANTS: &[Invariant] = &[
     of("LIVE-5", "The high watermark reaches the log end.", "KAFKA-13091; protocol.md D.2, liveness"),
     of("LIVE-6", "Every write is answered.", "protocol.md D.2, liveness"),
     of("LIVE-7", "Every broker is registered and every client has a session.", "KAFKA-7165; protocol.md D, liveness"),
+    of("LIVE-8", "Every server that was started and not stopped runs.", "protocol.md D, liveness"),
 ];

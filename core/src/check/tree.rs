@@ -1,4 +1,4 @@
-//! Trees, sessions and watches (protocol.md D.1-16, -20 to -23).
+//! Trees and sessions (protocol.md D.1-16, -21 to -23).
 //!
 //! The committed transactions say which sessions are open and what they own; keepers' trees are compared with each
 //! other at equal zxids.
@@ -25,8 +25,6 @@ pub struct Trees {
     ended: OrdMap<Zxid, SessionId>,
     /// The highest number given out under each parent.
     numbers: OrdMap<Arc<str>, i64>,
-    /// Watches each session was armed with and not yet told of, at most.
-    armed: OrdMap<(SessionId, Arc<str>), u32>,
 }
 
 impl Trees {
@@ -152,25 +150,5 @@ impl Trees {
             }
             _ => {}
         }
-    }
-
-    /// A client asked for a watch.
-    pub fn on_armed(&mut self, session: SessionId, path: &Arc<str>) {
-        *self.armed.entry((session, path.clone())).or_default() += 1;
-    }
-
-    /// A client was told that what it watches changed.
-    pub fn on_watched(&mut self, session: SessionId, path: &Arc<str>, find: &mut Findings) {
-        match self.armed.get_mut(&(session, path.clone())) {
-            Some(left) if *left > 0 => *left -= 1,
-            _ => {
-                find.fire("TREE-3", || format!("session {session} is told that {path} changed, and watches it no more"))
-            }
-        }
-    }
-
-    /// A client's session is over.
-    pub fn on_session_over(&mut self, session: SessionId) {
-        self.armed.retain(|(owner, _), _| *owner != session);
     }
 }

@@ -12,6 +12,7 @@ use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::note::zab::ZabNote;
 use crate::ordered::OrdMap;
 use crate::queue::Queue;
+use crate::time::Instant;
 use crate::zab::{Peer, Role};
 use bytes::Bytes;
 
@@ -83,6 +84,8 @@ impl View {
 #[derive(Clone, Debug, Default)]
 pub struct Ensemble {
     committed: Run<Txn>,
+    /// When each of them was first delivered anywhere.
+    times: Run<Instant>,
     keepers: OrdMap<KeeperId, Journal>,
     /// Established leaders by epoch; pruned to the newest.
     leaders: OrdMap<ZabEpoch, KeeperId>,
@@ -101,6 +104,11 @@ impl Ensemble {
     /// The newest transaction that was committed anywhere.
     pub fn last_committed(&self) -> Zxid {
         self.committed.last().map_or(Zxid::ZERO, |txn| txn.zxid)
+    }
+
+    /// When the first transaction was committed that a keeper lacks which has applied up to `applied`.
+    pub fn committed_beyond(&self, applied: Zxid) -> Option<Instant> {
+        self.times.get(self.committed.partition_point(|txn| txn.zxid <= applied)).copied()
     }
 
     fn position(&self, zxid: Zxid) -> usize {
@@ -300,6 +308,7 @@ impl Ensemble {
             format!("everything from {from} on is lost: disks that held it were replaced or rotten")
         });
         self.committed.truncate(len);
+        self.times.truncate(len);
         for journal in self.keepers.values_mut() {
             journal.agreed = journal.agreed.min(len);
             journal.excused = false;
@@ -375,6 +384,8 @@ impl Ensemble {
         }
         self.committed.push(txn);
         self.committed.keep_newest(KEEP);
+        self.times.push(find.at());
+        self.times.keep_newest(KEEP);
         let len = self.committed.len();
         let mut durable = 0;
         for journal in self.keepers.values_mut() {

@@ -17,6 +17,8 @@ use bytes::Bytes;
 pub struct Admin {
     links: Links<()>,
     todo: Queue<Command>,
+    /// Since when the first of them is the one to be carried out.
+    since: Instant,
     asking: bool,
     not_before: Instant,
     backoff: Span,
@@ -24,19 +26,29 @@ pub struct Admin {
 
 impl Admin {
     pub fn new(links: Links<()>, backoff: Span, todo: impl IntoIterator<Item = Command>) -> Admin {
-        Admin { links, todo: todo.into_iter().collect(), asking: false, not_before: Instant::ZERO, backoff }
+        Admin {
+            links,
+            todo: todo.into_iter().collect(),
+            since: Instant::ZERO,
+            asking: false,
+            not_before: Instant::ZERO,
+            backoff,
+        }
     }
 
     pub fn links(&mut self) -> &mut Links<()> {
         &mut self.links
     }
 
-    /// Commands not yet carried out.
-    pub fn todo(&self) -> usize {
-        self.todo.len()
+    /// The command to be carried out next, and since when it waits.
+    pub fn waits(&self) -> Option<(&Command, Instant)> {
+        self.todo.front().map(|command| (command, self.since))
     }
 
-    pub fn enqueue(&mut self, command: Command) {
+    pub fn enqueue(&mut self, now: Instant, command: Command) {
+        if self.todo.is_empty() {
+            self.since = now;
+        }
         self.todo.push_back(command);
     }
 
@@ -60,11 +72,11 @@ impl Admin {
             Arrived::Answer { response, .. } => {
                 self.asking = false;
                 match outcome(response) {
-                    error if is_done(error) => self.finish(ErrorCode::NONE, fx),
+                    error if is_done(error) => self.finish(now.at, ErrorCode::NONE, fx),
                     error if is_retriable(error) || error == ErrorCode::INVALID_REPLICATION_FACTOR => {
                         self.again(now.at)
                     }
-                    error => self.finish(error, fx),
+                    error => self.finish(now.at, error, fx),
                 }
             }
         }
@@ -77,8 +89,9 @@ impl Admin {
         self.links.describe(now);
     }
 
-    fn finish(&mut self, error: ErrorCode, fx: &mut Effects<Effect>) {
+    fn finish(&mut self, now: Instant, error: ErrorCode, fx: &mut Effects<Effect>) {
         if let Some(command) = self.todo.pop_front() {
+            self.since = now;
             fx.note(ClientNote::Administered { command: command.to_string(), error });
         }
     }
@@ -101,6 +114,7 @@ impl Admin {
             }
             None => {
                 self.todo.pop_front();
+                self.since = now.at;
             }
         }
     }

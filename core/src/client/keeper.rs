@@ -29,16 +29,35 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
     Root,
-    Create { path: Arc<str>, value: u64 },
-    Set { path: Arc<str>, value: u64 },
-    Delete { path: Arc<str> },
-    Read { path: Arc<str> },
+    Create {
+        path: Arc<str>,
+        value: u64,
+    },
+    Set {
+        path: Arc<str>,
+        value: u64,
+    },
+    Delete {
+        path: Arc<str>,
+    },
+    /// `watch`: its next change is to be told.
+    Read {
+        path: Arc<str>,
+        watch: bool,
+    },
+}
+
+/// A question and when it was asked: its token at the session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    what: Asked,
+    since: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeeperClient {
     config: Config,
-    session: SessionClient<Asked>,
+    session: SessionClient<Question>,
     rng: Rng,
     next_write_at: Instant,
     next_value: u64,
@@ -85,6 +104,11 @@ impl KeeperClient {
 
     pub fn in_flight(&self) -> u32 {
         self.session.pending() as u32
+    }
+
+    /// Since when the oldest question without an answer waits.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.session.oldest().map(|question| question.since)
     }
 
     pub fn set_busy(&mut self, now: Now, busy: bool) {
@@ -140,16 +164,17 @@ impl KeeperClient {
     fn within(
         &mut self,
         fx: &mut Effects<Effect>,
-        run: impl FnOnce(&mut KeeperClient, &mut Effects<SessionEffect>) -> Vec<Event<Asked>>,
-    ) -> Vec<Event<Asked>> {
+        run: impl FnOnce(&mut KeeperClient, &mut Effects<SessionEffect>) -> Vec<Event<Question>>,
+    ) -> Vec<Event<Question>> {
         fx.scope(|fx| run(self, fx), translate)
     }
 
     fn ask(&mut self, now: Now, op: Op, what: Asked, fx: &mut Effects<Effect>) {
-        fx.scope(|fx| self.session.ask(now, op, what, fx), translate);
+        let question = Question { what, since: now.at };
+        fx.scope(|fx| self.session.ask(now, op, question, fx), translate);
     }
 
-    fn on_events(&mut self, now: Now, events: Vec<Event<Asked>>, fx: &mut Effects<Effect>) {
+    fn on_events(&mut self, now: Now, events: Vec<Event<Question>>, fx: &mut Effects<Effect>) {
         for event in events {
             match event {
                 Event::Connected { session, new: true } => {
@@ -167,7 +192,7 @@ impl KeeperClient {
                 Event::Watch { kind, path } => self.on_watch(now, kind, path, fx),
                 Event::Reply { token, answer } => {
                     let zxid = self.session.last_zxid();
-                    self.on_reply(now, token, zxid, answer, fx);
+                    self.on_reply(now, token.what, zxid, answer, fx);
                 }
             }
         }
@@ -181,11 +206,16 @@ impl KeeperClient {
                 WatchKind::DataChanged => 3,
                 WatchKind::ChildrenChanged => 4,
             };
-            fx.note(ClientNote::Watched { session, path: path.clone(), event, zxid: Zxid::ZERO });
+            let zxid = self.session.last_zxid();
+            fx.note(ClientNote::Watched { session, path: path.clone(), event, zxid });
         }
         if self.rng.chance(1, 2) {
-            self.ask(now, Op::Get { path: path.clone(), watch: true }, Asked::Read { path }, fx);
+            self.read(now, path, true, fx);
         }
+    }
+
+    fn read(&mut self, now: Now, path: Arc<str>, watch: bool, fx: &mut Effects<Effect>) {
+        self.ask(now, Op::Get { path: path.clone(), watch }, Asked::Read { path, watch }, fx);
     }
 
     fn on_reply(&mut self, now: Now, asked: Asked, zxid: Zxid, answer: Answer, fx: &mut Effects<Effect>) {
@@ -220,21 +250,23 @@ impl KeeperClient {
                 // Refused: somebody else's version, or it is there already, or gone with its session.
                 self.failed += 1;
                 self.owned.retain(|(owned, _)| *owned != path);
-                self.ask(now, Op::Get { path: path.clone(), watch: false }, Asked::Read { path }, fx);
+                self.read(now, path, false, fx);
             }
-            (Asked::Read { path }, Ok(Done::Data { data, stat })) => {
+            (Asked::Read { path, watch }, Ok(Done::Data { data, stat })) => {
                 let value = data.as_deref().and_then(|data| data.first_chunk::<8>().copied()).map(u64::from_be_bytes);
                 self.unsure.retain(|unsure| *unsure != path);
                 if let Some(owned) = self.owned.iter_mut().find(|(owned, _)| *owned == path) {
                     owned.1 = stat.version;
                 }
                 let (version, modified) = (stat.version, stat.mzxid);
-                fx.note(ClientNote::Saw { session, path, data: value, version, modified, seen: zxid });
+                fx.note(ClientNote::Saw { session, path, data: value, version, modified, seen: zxid, watch });
             }
-            (Asked::Read { path }, Err(KeeperError::NONODE)) => {
+            (Asked::Read { path, .. }, Err(KeeperError::NONODE)) => {
                 self.unsure.retain(|unsure| *unsure != path);
                 self.owned.retain(|(owned, _)| *owned != path);
-                fx.note(ClientNote::Saw { session, path, data: None, version: -1, modified: Zxid::ZERO, seen: zxid });
+                // Of a node that is not there getData leaves no watch.
+                let (version, modified) = (-1, Zxid::ZERO);
+                fx.note(ClientNote::Saw { session, path, data: None, version, modified, seen: zxid, watch: false });
             }
             (Asked::Read { .. }, _) => {}
         }
@@ -257,7 +289,7 @@ impl KeeperClient {
     /// One write, or a read of somebody's node, or a new session.
     fn act(&mut self, now: Now, fx: &mut Effects<Effect>) {
         if let Some(path) = self.unsure.pop() {
-            self.ask(now, Op::Get { path: path.clone(), watch: false }, Asked::Read { path }, fx);
+            self.read(now, path, false, fx);
             return;
         }
         let value = self.next_value;
@@ -291,7 +323,7 @@ impl KeeperClient {
             _ => {
                 // Somebody's counter: every client makes this one.
                 let path: Arc<str> = format!("{ROOT}/c{}-0", self.rng.range(1, 12)).into();
-                self.ask(now, Op::Get { path: path.clone(), watch: true }, Asked::Read { path }, fx);
+                self.read(now, path, true, fx);
             }
         }
     }

@@ -121,7 +121,7 @@ impl Client {
     fn on_command(&mut self, now: Now, command: Command, fx: &mut Effects<Effect>) {
         match (self, command) {
             (Client::Producer(producer), Command::Produce { partition, records }) => {
-                producer.enqueue(&partition, records, fx);
+                producer.enqueue(now.at, &partition, records, fx);
                 producer.on_wake(now, fx);
             }
             (Client::Producer(producer), Command::Still) => producer.set_busy(now, false),
@@ -129,7 +129,7 @@ impl Client {
             (Client::Keeper(client), Command::Still) => client.set_busy(now, false),
             (Client::Keeper(client), Command::Busy) => client.set_busy(now, true),
             (Client::Admin(admin), command) => {
-                admin.enqueue(command);
+                admin.enqueue(now.at, command);
                 admin.on_wake(now, fx);
             }
             (Client::Producer(_) | Client::Consumer(_) | Client::Keeper(_), _) => {}

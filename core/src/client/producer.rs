@@ -1,7 +1,8 @@
 //! A Kafka producer: batches in order to each partition, retried until answered; idempotent if asked (KIP-98).
 //!
 //! At most five batches of a partition are in flight. After a failure nothing more is sent to that partition until all
-//! of them are answered, then they go again in order, so that sequences never overtake each other. It never gives a
+//! of them are answered; then they go again in order and one at a time, so that sequences never overtake each other, and
+//! so that none that may be in the log is older than the five a broker remembers. It never gives a
 //! batch up: what is unanswered at the end of a run has an unknown outcome.
 
 use super::links::{Arrived, Links, is_retriable};
@@ -49,6 +50,8 @@ struct Batch {
     first: u64,
     records: u32,
     sequence: i32,
+    /// When it was made: since then it waits for an answer.
+    made: Instant,
     /// Unanswered sends of it.
     in_flight: bool,
     /// It was sent at least once: it may be in the log.
@@ -66,12 +69,26 @@ pub enum Asked {
 struct Queue {
     batches: queue::Queue<Batch>,
     next_sequence: i32,
+    /// Its sequences count in this epoch.
+    epoch: ProducerEpoch,
     /// Something failed: wait until nothing is in flight.
     draining: bool,
+    /// What failed goes again, one at a time.
+    retrying: bool,
     not_before: Instant,
 }
 
 impl Queue {
+    /// Its sequences begin anew.
+    fn begin_epoch(&mut self, epoch: ProducerEpoch) {
+        self.epoch = epoch;
+        self.next_sequence = 0;
+        for batch in &mut self.batches {
+            batch.sequence = self.next_sequence;
+            self.next_sequence = advance(self.next_sequence, batch.records);
+        }
+    }
+
     /// Something is to be sent, and nothing but time keeps it.
     fn is_waiting_to_send(&self) -> bool {
         let in_flight = self.batches.iter().any(|batch| batch.in_flight);
@@ -94,8 +111,6 @@ pub struct Producer {
     busy: bool,
     pub acknowledged: u64,
     pub failed: u64,
-    /// Since when the oldest unanswered batch waits.
-    pub waits_since: Option<Instant>,
 }
 
 impl Producer {
@@ -116,7 +131,6 @@ impl Producer {
             busy: true,
             acknowledged: 0,
             failed: 0,
-            waits_since: None,
         }
     }
 
@@ -138,14 +152,24 @@ impl Producer {
         self.queues.values().flat_map(|queue| &queue.batches).filter(|b| b.sent).map(|b| b.records).sum()
     }
 
+    /// Records made and not answered, sent or not.
+    pub fn waiting(&self) -> u32 {
+        self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.records).sum()
+    }
+
+    /// Since when the oldest batch without an answer waits, whatever else is answered meanwhile.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.made).min()
+    }
+
     /// Puts one batch into a partition's queue.
-    pub fn enqueue(&mut self, partition: &TopicPartition, records: u32, fx: &mut Effects<Effect>) {
+    pub fn enqueue(&mut self, now: Instant, partition: &TopicPartition, records: u32, fx: &mut Effects<Effect>) {
         let Some(queue) = self.queues.get_mut(partition) else { return };
         let first = self.next_value;
         self.next_value += u64::from(records);
         let sequence = queue.next_sequence;
         queue.next_sequence = advance(sequence, records);
-        queue.batches.push_back(Batch { first, records, sequence, in_flight: false, sent: false });
+        queue.batches.push_back(Batch { first, records, sequence, made: now, in_flight: false, sent: false });
         fx.note(ClientNote::Produces { partition: partition.clone(), first, records });
     }
 
@@ -159,7 +183,7 @@ impl Producer {
             self.next_partition = self.next_partition.wrapping_add(1);
             let partition = TopicPartition::new(self.config.topic.clone(), index as i32);
             if self.queues.get(&partition).is_some_and(|queue| queue.batches.len() < BUFFERED) {
-                self.enqueue(&partition, self.config.records, fx);
+                self.enqueue(now.at, &partition, self.config.records, fx);
             }
         }
         self.pump(now, fx);
@@ -187,6 +211,7 @@ impl Producer {
                 self.asking_id = false;
                 if answer.error == ErrorCode::NONE {
                     self.id = Some((answer.producer_id, answer.producer_epoch));
+                    self.queues.values_mut().for_each(|queue| queue.epoch = answer.producer_epoch);
                 } else {
                     self.retry_id(now.at);
                 }
@@ -241,11 +266,11 @@ impl Producer {
             }
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER if at > 0 => self.fail(now.at, partition, first),
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID
-                if self.id.is_some_and(|(_, current)| current == epoch) =>
+                if self.id.is_some() && queue.epoch == epoch =>
             {
                 fx.note(ClientNote::Refused { partition: partition.clone(), first, error });
                 self.fail(now.at, partition, first);
-                self.bump_epoch();
+                self.bump_epoch(partition);
             }
             ErrorCode::INVALID_PRODUCER_EPOCH
             | ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
@@ -268,19 +293,16 @@ impl Producer {
         }
     }
 
-    /// A gap in the sequences that no retry can fill: a new epoch begins at sequence 0 everywhere, as an idempotent
-    /// producer without transactions does since KIP-360.
-    fn bump_epoch(&mut self) {
+    /// A gap in the sequences that no retry can fill: a new epoch begins, and with it this partition's sequences at 0, as
+    /// an idempotent producer without transactions does since KIP-360. Other partitions stay in the old epoch until all
+    /// they have sent is answered: under new numbers a broker would take for new what it has already.
+    fn bump_epoch(&mut self, partition: &TopicPartition) {
         let Some((_, epoch)) = &mut self.id else { return };
         epoch.0 = epoch.0.wrapping_add(1).max(0);
-        for queue in self.queues.values_mut() {
+        let epoch = *epoch;
+        if let Some(queue) = self.queues.get_mut(partition) {
             queue.draining = true;
-            let mut sequence = 0;
-            for batch in &mut queue.batches {
-                batch.sequence = sequence;
-                sequence = advance(sequence, batch.records);
-            }
-            queue.next_sequence = sequence;
+            queue.begin_epoch(epoch);
         }
     }
 
@@ -294,8 +316,6 @@ impl Producer {
         for partition in partitions {
             self.pump_partition(now, &partition, fx);
         }
-        let waiting = self.queues.values().any(|queue| queue.batches.front().is_some_and(|batch| batch.sent));
-        self.waits_since = if waiting { self.waits_since.or(Some(now.at)) } else { None };
     }
 
     fn ask_id(&mut self, now: Instant, fx: &mut Effects<Effect>) {
@@ -323,8 +343,15 @@ impl Producer {
             return;
         }
         queue.draining = false;
-        let (id, epoch) = self.id.unwrap_or((ProducerId::NONE, ProducerEpoch(-1)));
-        let room = IN_FLIGHT.saturating_sub(in_flight);
+        let (id, newest) = self.id.unwrap_or((ProducerId::NONE, ProducerEpoch(-1)));
+        if queue.epoch != newest && !queue.batches.iter().any(|batch| batch.sent) {
+            queue.begin_epoch(newest);
+        }
+        let epoch = queue.epoch;
+        // What was sent before and is not answered goes alone.
+        let again = queue.batches.iter().any(|batch| batch.sent && !batch.in_flight);
+        queue.retrying = again || (queue.retrying && in_flight > 0);
+        let room = if queue.retrying { 1usize } else { IN_FLIGHT }.saturating_sub(in_flight);
         let mut sends = Vec::new();
         for batch in queue.batches.iter_mut().filter(|batch| !batch.in_flight).take(room) {
             batch.in_flight = true;

@@ -73,7 +73,8 @@ pub enum ClientNote {
         path: Arc<str>,
         data: Option<u64>,
     },
-    /// A read. `version` is −1 where there is no such node; `seen` is the server's zxid.
+    /// A read. `version` is −1 where there is no such node; `seen` is the server's zxid. `watch`: the session will be told
+    /// of the next change.
     Saw {
         session: SessionId,
         path: Arc<str>,
@@ -81,8 +82,9 @@ pub enum ClientNote {
         version: i32,
         modified: Zxid,
         seen: Zxid,
+        watch: bool,
     },
-    /// A watch set by this session fired.
+    /// A watch set by this session fired. `zxid`: the newest state it had seen before.
     Watched {
         session: SessionId,
         path: Arc<str>,

@@ -54,6 +54,15 @@ pub struct BatchTrace {
 }
 
 impl BatchTrace {
+    fn of(batch: &BatchHeader) -> BatchTrace {
+        BatchTrace {
+            last_sequence: batch.last_sequence(),
+            last: batch.last(),
+            offset_delta: batch.last_offset_delta,
+            timestamp: batch.max_timestamp,
+        }
+    }
+
     pub fn base(&self) -> Offset {
         self.last + -i64::from(self.offset_delta)
     }
@@ -147,17 +156,32 @@ impl ProducerStates {
         if state.batches.len() == REMEMBERED {
             state.batches.pop_front();
         }
-        state.batches.push_back(BatchTrace {
-            last_sequence: batch.last_sequence(),
-            last: batch.last(),
-            offset_delta: batch.last_offset_delta,
-            timestamp: batch.max_timestamp,
-        });
+        state.batches.push_back(BatchTrace::of(batch));
         state.last_timestamp = batch.max_timestamp;
         if state.transaction.is_none() && batch.attributes.is_transactional() {
             state.transaction = Some(batch.base);
             self.open.insert(batch.base);
         }
+    }
+
+    /// A snapshot keeps of each producer's batches only the newest; the log has those before it. Takes note of one that
+    /// is older than all that is remembered of its producer: they come newest first.
+    pub fn recall(&mut self, batch: &BatchHeader) {
+        let Some(state) = self.by_id.get_mut(&batch.producer) else { return };
+        let is_older = state.batches.front().is_some_and(|oldest| batch.last() < oldest.last);
+        let counts = !batch.attributes.is_control() && batch.producer_epoch == state.epoch;
+        if is_older && counts && state.batches.len() < REMEMBERED {
+            state.batches.push_front(BatchTrace::of(batch));
+        }
+    }
+
+    /// Whether the log may hold more that is worth to [`recall`](ProducerStates::recall).
+    pub fn wants_older(&self) -> bool {
+        let wants = |state: &ProducerState| {
+            let begins = state.batches.front().is_none_or(|oldest| oldest.first_sequence() == 0);
+            !begins && state.batches.len() < REMEMBERED
+        };
+        self.by_id.values().any(wants)
     }
 
     /// Takes note of an appended transaction marker. Returns the transaction that it ended.
@@ -453,6 +477,22 @@ mod tests {
         assert_eq!(states.judge(&batch(0, 0, 2, 0)), Verdict::OutOfOrder { expected: 12, got: 0 }, "older than five");
         assert_eq!(states.judge(&batch(0, 4, 1, 0)), Verdict::OutOfOrder { expected: 12, got: 4 }, "half of one");
         assert_eq!(states.judge(&batch(0, 14, 1, 0)), Verdict::OutOfOrder { expected: 12, got: 14 }, "a gap");
+    }
+
+    /// A snapshot keeps one batch; the others are read back from the log, or a retry of them would be out of order, and
+    /// its producer would begin a new epoch with what is in the log already.
+    #[test]
+    fn a_retry_is_known_again_after_a_restart() {
+        let log: Vec<BatchHeader> = (0..7).map(|at| batch(0, at * 2, 2, 100 + i64::from(at) * 2)).collect();
+        let mut before = ProducerStates::default();
+        log.iter().for_each(|header| before.record(header));
+        let mut after = ProducerStates::from_snapshot(&before.snapshot(Offset(114)));
+        assert_eq!(after.judge(&batch(0, 10, 2, 0)).code(), 45, "the snapshot alone has forgotten it");
+        assert!(after.wants_older());
+        log.iter().rev().for_each(|header| after.recall(header));
+        assert_eq!((&after, after.wants_older()), (&before, false));
+        after.recall(&batch(1, 0, 2, 90));
+        assert_eq!(after, before, "of another epoch, and five are enough");
     }
 
     #[test]

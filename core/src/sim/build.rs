@@ -124,7 +124,12 @@ fn keeper_config(scenario: &Scenario, me: KeeperId) -> zk::Config {
         rules: scenario.rules,
         ..zab::Config::new(me, voters)
     };
-    zk::Config { snap_count: settings.snap_count, client_port: KEEPER_PORT, ..zk::Config::new(zab) }
+    zk::Config {
+        snap_count: settings.snap_count,
+        snapshot_piece: settings.snapshot_piece,
+        client_port: KEEPER_PORT,
+        ..zk::Config::new(zab)
+    }
 }
 
 fn broker_config(scenario: &Scenario, number: u32) -> BrokerConfig {

@@ -184,6 +184,10 @@ impl SimDisk {
         self.full = full;
     }
 
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// While lying, syncs are reported complete and make nothing durable.
     pub fn set_lying(&mut self, lying: bool) {
         self.lying = lying;

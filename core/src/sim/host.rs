@@ -28,6 +28,8 @@ pub struct Host {
     pub machine: Option<Box<Node>>,
     /// Why it is down, for people; and since when.
     pub down: Option<Down>,
+    /// Somebody ended it, and nobody has started it since.
+    pub ended: bool,
     pub paused: Option<Instant>,
     /// What arrived from within the machine (disk, timers) while the process was paused.
     pub backlog: Queue<Input>,
@@ -37,6 +39,8 @@ pub struct Host {
     /// Added to every sync and load.
     pub slow_disk: Span,
     pub lying_disk: bool,
+    /// A bit of its disk flipped, and it got no other.
+    pub rotten: bool,
 
     pub conns: OrdMap<ConnId, Conn>,
     pub next_conn: u64,
@@ -98,12 +102,14 @@ impl Host {
             boot: 0,
             machine: None,
             down: None,
+            ended: false,
             paused: None,
             backlog: Queue::new(),
             store: Store::new(SimDisk::new()),
             loads: OrdMap::new(),
             slow_disk: Span::ZERO,
             lying_disk: false,
+            rotten: false,
             conns: OrdMap::new(),
             next_conn: 0,
             dials: OrdMap::new(),

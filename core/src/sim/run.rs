@@ -21,6 +21,8 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub verdict: Verdict,
+    /// It was asked whether everything came back.
+    pub at_rest: bool,
     pub entries: u64,
     /// Simulated.
     pub length: Span,
@@ -39,7 +41,7 @@ impl Outcome {
     }
 }
 
-/// Runs a scenario to its end. If everything in it is healed and up for long enough at the end, liveness is checked too.
+/// Runs a scenario to its end, and asks what [`conclude`] asks.
 pub fn run(scenario: &Scenario, keep: Keep) -> (Outcome, World) {
     let mut world = World::new(scenario);
     world.trace.keep = keep;
@@ -48,20 +50,25 @@ pub fn run(scenario: &Scenario, keep: Keep) -> (Outcome, World) {
     (outcome, world)
 }
 
-/// The verdict on a world that has run to its end.
+/// The verdict on a world that has run to its end. What must never happen is asked in any case; whether everything came
+/// back, only if nothing was done to the world for as long as that may take.
 pub fn conclude(world: &mut World) -> Outcome {
     let length = world.now().since(Instant::ZERO);
+    if !world.checks.has_fired() {
+        world.compare();
+    }
+    let at_rest = !world.checks.has_fired() && is_at_rest(world);
+    if at_rest {
+        world.check_at_rest();
+    }
     let verdict = match world.checks.fired() {
-        Some(violation) => Verdict::Violated(violation.clone()),
-        None if is_at_rest(world) => match world.check_at_rest() {
-            Some(violation) if violation.invariant.starts_with("LIVE") => Verdict::Stuck(violation),
-            Some(violation) => Verdict::Violated(violation),
-            None => Verdict::Clean,
-        },
         None => Verdict::Clean,
+        Some(violation) if violation.invariant.starts_with("LIVE") => Verdict::Stuck(violation.clone()),
+        Some(violation) => Verdict::Violated(violation.clone()),
     };
     Outcome {
         verdict,
+        at_rest,
         entries: world.entries(),
         length,
         digest: world.digest(),
@@ -72,9 +79,13 @@ pub fn conclude(world: &mut World) -> Outcome {
 
 /// Nothing was done to the world for so long that it must be whole again.
 fn is_at_rest(world: &World) -> bool {
-    let scenario = world.scenario();
+    let scenario = world.as_scenario();
+    world.now() >= rests_at(&scenario) && world.is_healed()
+}
+
+/// When a world must be whole again, if all that was done to it is healed by then.
+pub fn rests_at(scenario: &Scenario) -> Instant {
     let stirs = |action: &Action| !matches!(action, Action::Ask { command: Command::Still, .. });
-    let actions = world.as_scenario().actions;
-    let last = actions.iter().rfind(|timed| stirs(&timed.action)).map_or(Instant::ZERO, |timed| timed.at);
-    world.now().since(last) >= swarm::calm(&scenario.settings) && world.is_whole()
+    let last = scenario.actions.iter().rfind(|timed| stirs(&timed.action)).map_or(Instant::ZERO, |timed| timed.at);
+    last + swarm::calm(&scenario.settings)
 }

@@ -1,7 +1,10 @@
-//! Smaller scenarios with the same failure: first fewer actions, then fewer clients, then a shorter run.
+//! Smaller scenarios with the same failure: first fewer actions, then fewer clients, topics and settings, then a shorter
+//! run.
 
-use super::scenario::Scenario;
+use super::scenario::{Action, ClientSpec, Command, Scenario};
+use crate::id::NodeId;
 use crate::time::{Instant, Span};
+use std::sync::Arc;
 
 /// Takes away what the failure does not need. `fails` runs a scenario and says whether it fails in the same way; it is
 /// called at most `budget` times.
@@ -38,13 +41,11 @@ pub fn shrink(scenario: &Scenario, budget: u32, mut fails: impl FnMut(&Scenario)
         }
         chunk = (chunk / 2).max(1);
     }
-    // Clients are named by their number, so only the last can go.
-    while let Some(last) = best.clients.len().checked_sub(1) {
-        let mut candidate = best.clone();
-        candidate.clients.truncate(last);
-        if !attempt(candidate, &mut best, &mut left) {
-            break;
-        }
+    let clients = (1..=best.clients.len() as u32).rev().map(Part::Client);
+    let topics = best.topics.iter().map(|topic| Part::Topic(topic.name.clone()));
+    let settings = best.settings.changed().into_iter().map(|(name, _)| Part::Setting(name));
+    for part in clients.chain(topics).chain(settings).collect::<Vec<_>>() {
+        attempt(part.without(&best), &mut best, &mut left);
     }
     for quarter in [1, 2, 3] {
         let mut candidate = best.clone();
@@ -58,11 +59,140 @@ pub fn shrink(scenario: &Scenario, budget: u32, mut fails: impl FnMut(&Scenario)
     best
 }
 
+/// What a scenario may do without, beside its actions.
+enum Part {
+    /// By its number, as actions name it.
+    Client(u32),
+    Topic(Arc<str>),
+    /// It goes back to its default.
+    Setting(&'static str),
+}
+
+impl Part {
+    /// The scenario without this, and without what makes no sense without it.
+    fn without(&self, scenario: &Scenario) -> Scenario {
+        let mut smaller = scenario.clone();
+        match self {
+            Part::Client(number) => {
+                smaller.clients.remove(*number as usize - 1);
+                smaller.actions.retain(|timed| !clients_of(&mut timed.action.clone()).iter().any(|c| **c == *number));
+                for timed in &mut smaller.actions {
+                    for other in clients_of(&mut timed.action) {
+                        *other -= u32::from(*other > *number);
+                    }
+                }
+            }
+            Part::Topic(name) => {
+                smaller.topics.retain(|topic| topic.name != *name);
+                smaller.actions.retain(|timed| !speaks_of(&timed.action, name));
+                for number in (1..=smaller.clients.len() as u32).rev() {
+                    let uses = match &smaller.clients[number as usize - 1] {
+                        ClientSpec::Producer { topic, .. } | ClientSpec::Consumer { topic } => topic == name,
+                        ClientSpec::Keeper { .. } | ClientSpec::Admin => false,
+                    };
+                    if uses {
+                        smaller = Part::Client(number).without(&smaller);
+                    }
+                }
+            }
+            Part::Setting(name) => smaller.settings.reset(name),
+        }
+        smaller
+    }
+}
+
+/// The numbers of the clients an action names.
+fn clients_of(action: &mut Action) -> Vec<&mut u32> {
+    let nodes = match action {
+        Action::Kill(node)
+        | Action::PowerOff(node)
+        | Action::Restart(node)
+        | Action::Wipe(node)
+        | Action::Pause(node)
+        | Action::Resume(node)
+        | Action::Shutdown(node)
+        | Action::Drift { node, .. }
+        | Action::Jump { node, .. }
+        | Action::SlowDisk { node, .. }
+        | Action::FullDisk(node)
+        | Action::LyingDisk(node)
+        | Action::GoodDisk(node)
+        | Action::BitRot(node)
+        | Action::Ask { client: node, .. } => vec![node],
+        Action::Cut { from: a, to: b }
+        | Action::Stall { from: a, to: b }
+        | Action::Slow { from: a, to: b, .. }
+        | Action::Heal { from: a, to: b }
+        | Action::Break { a, b }
+        | Action::LoseReply { server: a, client: b }
+        | Action::DelayReply { server: a, client: b, .. }
+        | Action::FailReply { server: a, client: b, .. } => vec![a, b],
+        Action::PowerOffAll | Action::RestartAll | Action::HealAll => Vec::new(),
+    };
+    let mut numbers = Vec::new();
+    for node in nodes {
+        if let NodeId::Client(number) = node {
+            numbers.push(number);
+        }
+    }
+    numbers
+}
+
+fn speaks_of(action: &Action, name: &Arc<str>) -> bool {
+    let Action::Ask { command, .. } = action else { return false };
+    match command {
+        Command::CreateTopic(topic) => topic.name == *name,
+        Command::DeleteTopic(topic) | Command::SetTopicConfig { topic, .. } => topic == name,
+        Command::Reassign { partition, .. }
+        | Command::ElectPreferred(partition)
+        | Command::ElectUnclean(partition)
+        | Command::Produce { partition, .. } => partition.topic == *name,
+        Command::Still | Command::Busy => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::NodeId;
-    use crate::sim::scenario::Action;
+
+    const BUSY: &str = "\
+glasshouse scenario 1
+seed 7
+set tick 200ms
+set flush kafka
+topic orders partitions 1 replicas 1 min-isr 1
+topic events partitions 1 replicas 1 min-isr 1
+producer orders acks 1 plain rate 1
+consumer orders
+producer events acks 1 plain rate 0
+admin
+run 8s
+at 1s ask client-1 produce orders-0 1
+at 2s ask client-3 produce events-0 1
+at 3s lose-reply broker-1 client-3
+at 4s ask client-4 elect-preferred events-0
+";
+
+    /// Only the second topic and its producer matter: the others go, and who is left is named anew.
+    #[test]
+    fn topics_clients_and_settings_go_and_the_rest_is_named_anew() {
+        let scenario = Scenario::parse(BUSY).unwrap();
+        let produces = |scenario: &Scenario| {
+            let text = scenario.to_string();
+            text.contains("produce events-0 1") && text.contains("set flush kafka") && Scenario::parse(&text).is_ok()
+        };
+        let small = shrink(&scenario, 500, produces);
+        let left = "\
+glasshouse scenario 1
+seed 7
+set flush kafka
+topic events partitions 1 replicas 1 min-isr 1
+producer events acks 1 plain rate 0
+run 2s
+at 2s ask client-1 produce events-0 1
+";
+        assert_eq!(small.to_string(), left);
+    }
 
     #[test]
     fn only_the_two_actions_that_matter_are_left() {

@@ -4,6 +4,7 @@
 //! protocol promises to survive: disks do not lie here, and a keeper's disk is not replaced.
 
 use super::scenario::{Action, ClientSpec, Command, FlushMode, Scenario, Settings, TopicSpec};
+use crate::api::kafka::ErrorCode;
 use crate::id::{NodeId, TopicPartition};
 use crate::rng::Rng;
 use crate::rules::Rules;
@@ -21,6 +22,8 @@ pub fn scenario(seed: u64, rules: Rules) -> Scenario {
     world_of(&mut scenario, &mut rng.fork("world"));
     storm(&mut scenario, &mut rng.fork("storm"));
     let healed = Instant::ZERO + STORM;
+    // What a late stone would end later is ended now, with all the rest.
+    scenario.actions.retain(|timed| timed.at <= healed);
     scenario.act(healed, Action::HealAll);
     for node in servers(&scenario.settings) {
         scenario.act(healed, Action::GoodDisk(node));
@@ -28,7 +31,10 @@ pub fn scenario(seed: u64, rules: Rules) -> Scenario {
         scenario.act(healed, Action::Resume(node));
     }
     scenario.act(healed, Action::RestartAll);
-    scenario.length = LENGTH.max(STORM + calm(&scenario.settings));
+    // A broker that was asked to stop a moment ago is still up then, and has stopped by now.
+    let stopped = healed + scenario.settings.request_timeout;
+    scenario.act(stopped, Action::RestartAll);
+    scenario.length = LENGTH.max(stopped.since(Instant::ZERO) + calm(&scenario.settings));
     let rest = Instant::ZERO + (scenario.length - scenario.settings.client_session.max(Span::secs(2)));
     for (number, spec) in (1..).zip(scenario.clients.clone()) {
         // A client that closes its session of its own accord at the last moment would look like one that lost it.
@@ -61,8 +67,7 @@ fn scaled(rng: &mut Rng, usual: Span, scale_permille: u64) -> Span {
 fn settings(rng: &mut Rng) -> Settings {
     let usual = Settings::default();
     // Most runs are quick, some are as slow as the defaults: 20, 40, … up to 1000 permille.
-    let scale = 20 << rng.below(6);
-    let scale = scale.min(1000);
+    let scale = (20 << rng.below(7)).min(1000);
     let tick = scaled(rng, usual.tick, scale);
     let latency = Span(rng.range(50_000, (tick.0 / 60).clamp(100_000, 2_000_000)));
     let broker_session = scaled(rng, usual.broker_session, scale).max(tick * 3);
@@ -75,6 +80,7 @@ fn settings(rng: &mut Rng) -> Settings {
         tick,
         finalize_wait: scaled(rng, usual.finalize_wait, scale).max(latency * 4),
         snap_count: if rng.chance(1, 2) { rng.range(10, 200) as u32 } else { usual.snap_count },
+        snapshot_piece: if rng.chance(1, 2) { rng.range(64, 2_048) as u32 } else { usual.snapshot_piece },
         commit_log_count: if rng.chance(1, 2) { rng.range(2, 60) as u32 } else { usual.commit_log_count },
         broker_session,
         client_session: scaled(rng, usual.client_session, scale).max(tick * 3),
@@ -85,6 +91,7 @@ fn settings(rng: &mut Rng) -> Settings {
         checkpoint_every: scaled(rng, usual.checkpoint_every, scale),
         rebalance_every: scaled(rng, Span::secs(30), scale),
         retention_every: Span::secs(rng.range(5, 30)),
+        retention: if rng.chance(1, 8) { Span::secs(rng.range(5, 20)) } else { usual.retention },
         retention_bytes: if rng.chance(1, 6) { rng.range(20_000, 200_000) as u32 } else { 0 },
         segment_bytes: if rng.chance(1, 2) { rng.range(2_000, 40_000) as u32 } else { 1 << 20 },
         flush: if rng.chance(1, 5) { FlushMode::Kafka } else { FlushMode::Batch },
@@ -145,9 +152,10 @@ enum Stone {
     Shutdown,
     Reply,
     Admin,
+    Wipe,
 }
 
-const STONES: [Stone; 14] = [
+const STONES: [Stone; 15] = [
     Stone::Kill,
     Stone::Power,
     Stone::PowerAll,
@@ -162,6 +170,7 @@ const STONES: [Stone; 14] = [
     Stone::Shutdown,
     Stone::Reply,
     Stone::Admin,
+    Stone::Wipe,
 ];
 
 fn storm(scenario: &mut Scenario, rng: &mut Rng) {
@@ -258,15 +267,31 @@ fn throw(scenario: &mut Scenario, settings: &Settings, stone: Stone, at: Instant
         Stone::Reply => {
             let client = NodeId::Client(rng.range(1, clients) as u32);
             let server = NodeId::Broker(rng.range(1, u64::from(settings.brokers)) as u32);
-            let action = match rng.below(2) {
+            let action = match rng.below(3) {
                 0 => Action::LoseReply { server, client },
+                1 => {
+                    let error = RETRIABLE[rng.below(RETRIABLE.len() as u64) as usize].0;
+                    Action::FailReply { server, client, error }
+                }
                 _ => Action::DelayReply { server, client, by: lasting },
             };
             scenario.act(at, action);
         }
         Stone::Admin => administer(scenario, settings, at, rng),
+        // Of brokers only, and seldom: what was on the disk alone is lost, as it may be. Without its meta.properties a
+        // broker with a generated id would be another one.
+        Stone::Wipe if !settings.generated_ids && rng.chance(1, 4) => {
+            let broker = NodeId::Broker(rng.range(1, u64::from(settings.brokers)) as u32);
+            scenario.act(at, Action::Wipe(broker));
+            scenario.act(then, Action::Restart(broker));
+        }
+        Stone::Wipe => {}
     }
 }
+
+/// What a broker may answer to a produce request that it has carried out, or not: the producer asks again.
+const RETRIABLE: [ErrorCode; 3] =
+    [ErrorCode::REQUEST_TIMED_OUT, ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND];
 
 /// One side of a cut through the cluster hears nothing from the other, in one direction or in both.
 fn isolate(scenario: &mut Scenario, all: &[NodeId], at: Instant, then: Instant, rng: &mut Rng) {

@@ -8,7 +8,7 @@ use crate::api::peer::ChannelKind;
 use crate::id::{NodeId, Zxid};
 use crate::machine::Ticket;
 use crate::note::Note;
-use crate::time::{Instant, Span};
+use crate::time::Instant;
 use core::fmt;
 use std::sync::Arc;
 
@@ -186,9 +186,13 @@ pub fn op_name(op: i32) -> &'static str {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry { at, node, what, .. } = self;
-        write!(f, "{at} {node:<9} ")?;
-        match what {
+        write!(f, "{} {:<9} {}", self.at, self.node, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             What::Booted { boot: 1 } => f.write_str("starts"),
             What::Booted { boot } => write!(f, "starts again, boot {boot}"),
             What::Killed => f.write_str("is killed"),
@@ -317,12 +321,6 @@ pub struct Trace {
     pub entries: Growing<Entry>,
     pub story: Growing<Told>,
 }
-
-/// So long must an interval between keyframes be that a seek replays at most about this many entries.
-pub const KEYFRAME_ENTRIES: u64 = 10_000;
-
-/// How long a lull may last before a keyframe is taken all the same.
-pub const KEYFRAME_SPAN: Span = Span::secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -528,9 +528,9 @@ impl Controller {
             Then::Brokers { failover, ids } => self.on_brokers_read(failover, ids, answers, fx),
             Then::TopicNames { failover } => self.on_topic_names(failover, answers.remove(0), fx),
             Then::Topics { failover, names } => self.on_topics_read(failover, names, answers),
-            Then::States(of) => self.on_states_read(of, answers),
+            Then::States(of) => self.on_states_read(true, of, answers),
             Then::StatesAgain(of) => {
-                self.on_states_read(of.clone(), answers);
+                self.on_states_read(false, of.clone(), answers);
                 let to = self.context.broker_ids();
                 self.next([Step::UpdateMetadata { to, of }]);
             }

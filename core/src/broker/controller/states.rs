@@ -1,10 +1,10 @@
 //! The replica and partition state machines: legal moves, what each writes to ZooKeeper and tells the brokers
 //! (protocol.md C.2, C.3).
 
-use super::context::Led;
+use super::context::{Led, LiveBroker};
 use super::*;
 use crate::broker::znodes::PartitionState;
-use crate::id::PartitionEpoch;
+use crate::id::{PartitionEpoch, Zxid};
 
 /// An election that is being written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -370,13 +370,31 @@ impl Controller {
         }
     }
 
-    pub(super) fn on_states_read(&mut self, of: Vec<TopicPartition>, answers: Vec<Answer>) {
+    /// States were read, by a new controller or because somebody else wrote them.
+    pub(super) fn on_states_read(&mut self, failover: bool, of: Vec<TopicPartition>, answers: Vec<Answer>) {
         for (tp, answer) in of.into_iter().zip(answers) {
-            if let (Some(partition), Some((state, version))) =
-                (self.context.partitions.get_mut(&tp), read_state(answer))
-            {
+            let written = answer.as_ref().ok().and_then(|done| done.stat()).map_or(Zxid::ZERO, |stat| stat.mzxid);
+            let Some((mut state, version)) = read_state(answer) else { continue };
+            if failover && has_restarted(&state, written, &self.context.brokers) {
+                state.leader = None;
+            }
+            if let Some(partition) = self.context.partitions.get_mut(&tp) {
                 partition.led = Some(Led { state, epoch: PartitionEpoch(version) });
             }
         }
     }
+}
+
+/// Whether the leader registered after this state was written. Nobody was in office to see it go and come back, and it may
+/// have lost what it had not synced: in its old epoch it would write those offsets a second time, and no follower that has
+/// the first could tell. Here it is taken for gone, so that an election gives a new epoch.
+///
+/// | in epoch 6 | leader 1 | follower 2 |
+/// |---|---|---|
+/// | 1 appends offset 12, not synced; 2 fetches it | 12: a | 12: a |
+/// | power goes everywhere; 1 starts, leads on | (none) | down |
+/// | 1 appends again; 2 is back, and both end in epoch 6 | 12: b | 12: a |
+fn has_restarted(state: &PartitionState, written: Zxid, brokers: &OrdMap<BrokerId, LiveBroker>) -> bool {
+    let leader = state.leader.and_then(|id| brokers.get(&id));
+    leader.is_some_and(|leader| leader.epoch.0 > written.to_wire())
 }

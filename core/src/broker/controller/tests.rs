@@ -493,6 +493,25 @@ fn a_bounced_broker_is_failed_and_started() {
     assert!(world.sent.contains(&"2 LAI t-0 3@1".to_owned()), "{:?}", world.sent);
 }
 
+/// The whole cluster lost its power, and every broker is back before there is a controller: the leader may have lost what
+/// it had not synced, so it leads on in a new epoch. Who was there all the time keeps its epoch.
+#[test]
+fn a_leader_that_restarted_unseen_leads_in_a_new_epoch() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    world.create_topic("u", &[3, 2]);
+    world.frozen = Some(1);
+    world.kill(2);
+    world.start(2);
+    world.frozen = None;
+    world.sent.clear();
+    world.kill(1);
+    assert_eq!(world.active(), 2);
+    assert_eq!(world.state("t"), "2 of 2,3 at 1/2, v1");
+    assert_eq!(world.state("u"), "3 of 3,2 at 0/1, v0");
+    assert!(!world.sent.iter().any(|sent| sent.contains("t-0 2@0")), "{:?}", world.sent);
+}
+
 #[test]
 fn an_isr_is_changed_only_by_who_leads_now_and_with_live_members() {
     let mut world = World::new(&[1, 2, 3]);

@@ -150,6 +150,19 @@ fn take_history_of(ghost: &mut Ghost, id: BrokerId) {
     }
 }
 
+/// A new leader may have below its own high watermark what was given up under the last one: its readers see it, and it is
+/// the history again.
+pub(super) fn take_back(ghost: &mut Ghost, id: BrokerId, epoch: i32) {
+    let Some(mut replica) = ghost.replicas.remove(&id) else { return };
+    let to = replica.high_watermark;
+    let given_up = ghost.given_up.clone().filter(|(from, _)| *from < to);
+    if let Some((from, why)) = given_up.filter(|_| to > ghost.high_watermark) {
+        give_up(ghost, from, epoch, why);
+        commit(ghost, &mut replica, to);
+    }
+    ghost.replicas.insert(id, replica);
+}
+
 pub(super) fn give_up(ghost: &mut Ghost, from: i64, epoch: i32, why: String) {
     ghost.resumed = ghost.resumed.max(epoch);
     let from = ghost.given_up.as_ref().map_or(from, |(before, _)| from.min(*before));

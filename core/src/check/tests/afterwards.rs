@@ -68,7 +68,8 @@ fn wrote(counter: u32, data: u64, version: i32) -> ClientNote {
 fn saw(seen: u32, data: u64, version: i32) -> ClientNote {
     let modified = Zxid::new(ZabEpoch(1), version as u32 + 1);
     let seen = Zxid::new(ZabEpoch(1), seen);
-    ClientNote::Saw { session: SessionId(8), path: "/app/a".into(), data: Some(data), version, modified, seen }
+    let (session, path) = (SessionId(8), "/app/a".into());
+    ClientNote::Saw { session, path, data: Some(data), version, modified, seen, watch: false }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::check::history::Histories;
 use crate::id::{SessionId, ZabEpoch, Zxid};
 use crate::note::client::ClientNote;
-use crate::time::UnixMillis;
+use crate::time::{Instant, UnixMillis};
 use crate::znode::{AclList, CreateKind, Txn, TxnHeader, ZPath};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -81,6 +81,14 @@ fn sequences_follow_each_other() {
     assert_eq!(sequences(&[at(0, 0, 0), at(1, 0, 2)]), Some("HIST-4"), "a gap");
 }
 
+/// The batch with value 1 was appended, but its producer did not know and began a new epoch with it.
+#[test]
+fn no_batch_comes_twice_in_two_epochs() {
+    let at = |base: i64, value, epoch, sequence| numbered(base, 1, value, epoch, sequence);
+    assert_eq!(sequences(&[at(0, 0, 0, 0), at(1, 1, 0, 1), at(2, 2, 1, 0)]), None);
+    assert_eq!(sequences(&[at(0, 0, 0, 0), at(1, 1, 0, 1), at(2, 1, 1, 0)]), Some("HIST-4"));
+}
+
 const S: SessionId = SessionId(7);
 
 fn z(counter: u32) -> Zxid {
@@ -107,9 +115,9 @@ fn app() -> Histories {
         ephemeral: false,
         parent_cversion: 1,
     };
-    histories.on_committed(&header(1), &create);
-    histories.on_committed(&header(3), &Txn::SetData { path: path.clone(), data: data(2), version: 1 });
-    histories.on_committed(&header(5), &Txn::Delete { path });
+    histories.on_committed(Instant::ZERO, &header(1), &create);
+    histories.on_committed(Instant::ZERO, &header(3), &Txn::SetData { path: path.clone(), data: data(2), version: 1 });
+    histories.on_committed(Instant(9), &header(5), &Txn::Delete { path });
     histories
 }
 
@@ -128,7 +136,7 @@ fn wrote(value: u64, version: i32, at: u32) -> ClientNote {
 
 fn saw(value: Option<u64>, version: i32, modified: u32, seen: u32) -> ClientNote {
     let path: Arc<str> = "/app/c".into();
-    ClientNote::Saw { session: S, path, data: value, version, modified: z(modified), seen: z(seen) }
+    ClientNote::Saw { session: S, path, data: value, version, modified: z(modified), seen: z(seen), watch: false }
 }
 
 #[test]
@@ -153,6 +161,7 @@ fn a_read_returns_one_state() {
         version: -1,
         modified: Zxid::ZERO,
         seen: z(6),
+        watch: false,
     };
     assert_eq!(heard(&[saw(Some(1), 0, 1, 2), saw(Some(2), 1, 3, 4), gone]), None, "a lagging server's is a state too");
     assert_eq!(heard(&[saw(Some(1), 0, 1, 3)]), Some("HIST-7"), "the state of 1:3 has 2");

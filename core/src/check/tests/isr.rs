@@ -1,6 +1,9 @@
 //! What the ensemble holds of leaders, ISRs and controllers.
 
 use super::*;
+use crate::api::kafka::{
+    self, AlterConfigsResource, AlterableConfig, ElectLeadersRequest, ElectLeadersTopic, IncrementalAlterConfigsRequest,
+};
 use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_controller_epoch};
 use crate::check::isr::Cluster;
 use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, Zxid};
@@ -141,6 +144,52 @@ fn a_leader_from_outside_the_isr_is_an_unclean_election() {
     };
     assert_eq!(judge(true), None);
     assert_eq!(judge(false), Some("CTL-4"));
+}
+
+/// An operator's wish is for one election of one partition; a setting is for its topic.
+#[test]
+fn an_unclean_election_is_allowed_where_it_was_asked_for() {
+    let elect = |partition: i32| {
+        kafka::Request::ElectLeaders(ElectLeadersRequest {
+            election_type: 1,
+            topics: Some(vec![ElectLeadersTopic {
+                name: "orders".into(),
+                partitions: vec![partition],
+                ..Default::default()
+            }]),
+            ..Default::default()
+        })
+    };
+    let set = |topic: &str, key: &str, value: &str| {
+        kafka::Request::IncrementalAlterConfigs(IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: topic.to_owned(),
+                configs: vec![AlterableConfig {
+                    name: key.to_owned(),
+                    value: Some(value.to_owned()),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        })
+    };
+    let allowed = |requests: &[kafka::Request]| {
+        let (mut cluster, _) = after(&[]);
+        for request in requests {
+            cluster.on_asked(request);
+        }
+        [cluster.was_unclean_asked(&orders()), cluster.was_unclean_asked(&orders())]
+    };
+    let unclean = "unclean.leader.election.enable";
+    assert_eq!(allowed(&[]), [false, false]);
+    assert_eq!(allowed(&[elect(0)]), [true, false]);
+    assert_eq!(allowed(&[elect(1)]), [false, false], "another partition");
+    assert_eq!(allowed(&[set("orders", unclean, "true")]), [true, true]);
+    assert_eq!(allowed(&[set("orders", unclean, "false")]), [false, false]);
+    assert_eq!(allowed(&[set("events", unclean, "true")]), [false, false], "another topic");
+    assert_eq!(allowed(&[set("orders", "segment.bytes", "2000")]), [false, false], "another setting");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::*;
 use crate::broker::znodes::PartitionState;
 use crate::check::isr::Partition;
-use crate::check::liveness;
+use crate::check::liveness::{self, Standing};
 use crate::id::{ControllerEpoch, KeeperId, NodeId, SessionId, ZabEpoch, Zxid};
 use crate::ordered::OrdSet;
+use crate::time::Span;
 use crate::zab::Role;
 
 fn seen(run: impl FnOnce(&mut Findings)) -> Option<&'static str> {
@@ -19,8 +20,9 @@ fn one_leader_whom_all_follow() {
     let leads = Role::Leading { epoch: ZabEpoch(1), established: true };
     let follows = |leader| Role::Following { leader: KeeperId(leader), serving: true };
     let check = |roles: [Role; 3]| {
-        let keepers: Vec<_> = (1..).map(KeeperId).zip(roles).map(|(id, role)| (id, role, Zxid::ZERO)).collect();
-        seen(|find| liveness::ensemble(&keepers, Zxid::ZERO, find))
+        let standing = |(id, role)| Standing { id, role, applied: Zxid::ZERO, lags: Span::ZERO };
+        let keepers: Vec<_> = (1..).map(KeeperId).zip(roles).map(standing).collect();
+        seen(|find| liveness::ensemble(&keepers, Span::secs(1), find))
     };
     assert_eq!(check([leads, follows(1), follows(1)]), None);
     assert_eq!(check([Role::Looking, follows(1), follows(1)]), Some("LIVE-1"));
@@ -60,11 +62,35 @@ fn a_partition_is_led_in_sync_and_committed() {
     assert_eq!(partition(&[A, B], Some((4, 5)), true), Some("LIVE-5"), "K23");
 }
 
+/// Also within the epoch of its leader: it follows, it serves, and it applies nothing.
+#[test]
+fn a_keeper_that_stands_still() {
+    let check = |lags| {
+        let leads = Role::Leading { epoch: ZabEpoch(1), established: true };
+        let follows = Role::Following { leader: KeeperId(1), serving: true };
+        let at = |counter| Zxid::new(ZabEpoch(1), counter);
+        let keepers = [
+            Standing { id: KeeperId(1), role: leads, applied: at(9), lags: Span::ZERO },
+            Standing { id: KeeperId(2), role: follows, applied: at(4), lags },
+        ];
+        seen(|find| liveness::ensemble(&keepers, Span::secs(1), find))
+    };
+    assert_eq!(check(Span::secs(1)), None);
+    assert_eq!(check(Span::millis(1_001)), Some("LIVE-1"));
+}
+
 #[test]
 fn clients_are_answered_and_have_sessions() {
     let client = NodeId::Client(1);
-    assert_eq!(seen(|find| liveness::unanswered(client, 3, false, find)), None);
-    assert_eq!(seen(|find| liveness::unanswered(client, 3, true, find)), Some("LIVE-6"));
+    let waits = |waits| seen(|find| liveness::unanswered(client, waits, Span::secs(1), "3 records", find));
+    assert_eq!((waits(None), waits(Some(Span::secs(1)))), (None, None));
+    assert_eq!(waits(Some(Span::secs(2))), Some("LIVE-6"));
     assert_eq!(seen(|find| liveness::session(client, Some(SessionId(1)), |_| true, find)), None);
     assert_eq!(seen(|find| liveness::session(client, Some(SessionId(1)), |_| false, find)), Some("LIVE-7"));
+}
+
+#[test]
+fn who_was_started_runs() {
+    assert_eq!(seen(|find| liveness::started(&[], find)), None);
+    assert_eq!(seen(|find| liveness::started(&[(NodeId::Broker(2), "the disk is full")], find)), Some("LIVE-8"));
 }

@@ -71,6 +71,24 @@ fn after_an_unclean_election_everything_is_owed_again() {
     assert_eq!(fired(&find), Some("LOG-1"), "it follows the new leader and kept the old records");
 }
 
+/// Brokers 1 and 2 have what was committed; 3, elected uncleanly, has nothing. When 2 leads again, its readers see what it
+/// has below its own high watermark: that is the history once more, and it is owed.
+#[test]
+fn what_was_given_up_may_come_back_with_the_next_leader() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_follower_high_watermark(B, &orders(), 2, &mut find);
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), logs.ghost(&orders()).unwrap().high_watermark()), (None, 0));
+    logs.on_leader(B, &orders(), e(3), &mut find);
+    assert_eq!((fired(&find), logs.ghost(&orders()).unwrap().high_watermark()), (None, 2));
+    logs.on_follower(A, &orders(), e(3));
+    logs.on_follower_high_watermark(A, &orders(), 2, &mut find);
+    assert_eq!(fired(&find), None, "it has both");
+    logs.on_leader(C, &orders(), e(4), &mut find);
+    assert_eq!(logs.ghost(&orders()).unwrap().high_watermark(), 0, "allowed again: nobody is owed what was given up");
+}
+
 #[test]
 fn a_deposed_leader_commits_for_nobody_after_an_unclean_election() {
     let (mut logs, mut find) = two_committed();

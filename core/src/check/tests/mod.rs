@@ -6,6 +6,8 @@ mod isr;
 mod liveness;
 mod log;
 mod tree;
+mod watches;
+mod whole;
 mod zab;
 
 use super::log::Logs;
@@ -83,6 +85,8 @@ fn every_invariant_has_been_seen_to_fire() {
         include_str!("liveness.rs"),
         include_str!("log.rs"),
         include_str!("tree.rs"),
+        include_str!("watches.rs"),
+        include_str!("whole.rs"),
         include_str!("zab.rs"),
     ];
     for invariant in INVARIANTS {
@@ -95,7 +99,10 @@ fn every_invariant_has_been_seen_to_fire() {
         include_str!("../isr.rs"),
         include_str!("../liveness.rs"),
         include_str!("../log.rs"),
+        include_str!("../log/duties.rs"),
+        include_str!("../log/whole.rs"),
         include_str!("../tree.rs"),
+        include_str!("../watches.rs"),
         include_str!("../zab.rs"),
     ];
     for text in sources.iter().flat_map(|text| text.split(".fire(\"").skip(1)) {

@@ -1,4 +1,4 @@
-//! Trees, sessions, names and watches.
+//! Trees, sessions and names.
 
 use super::*;
 use crate::check::tree::Trees;
@@ -88,17 +88,6 @@ fn numbers_under_a_parent_rise() {
     assert_eq!(outcome(&[a.clone(), create("/q/b-0000000003", false)]), Some("TREE-4"));
     let gone = Txn::Delete { path: ZPath::parse("/q").unwrap() };
     assert_eq!(outcome(&[a.clone(), gone, a]), None, "a new parent counts anew");
-}
-
-#[test]
-fn a_watch_tells_once() {
-    let (mut trees, mut find) = committed(&[]);
-    let path = "/app/c1-0".into();
-    trees.on_armed(S, &path);
-    trees.on_watched(S, &path, &mut find);
-    assert_eq!(fired(&find), None);
-    trees.on_watched(S, &path, &mut find);
-    assert_eq!(fired(&find), Some("TREE-3"));
 }
 
 #[test]

@@ -197,6 +197,12 @@ impl<T: Clone> SessionClient<T> {
         self.timeout
     }
 
+    /// The name of the question that has waited longest for its answer.
+    pub fn oldest(&self) -> Option<&T> {
+        let flying = self.flying.front().map(|(_, token, _)| token);
+        flying.or(self.queued.front().map(|(token, _)| token))
+    }
+
     /// Questions not yet answered.
     pub fn pending(&self) -> usize {
         self.queued.len() + self.flying.len()

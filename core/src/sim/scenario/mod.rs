@@ -4,6 +4,7 @@
 //! the regression test. Knows nothing of how a world carries it out.
 
 mod action;
+mod sense;
 mod settings;
 mod text;
 

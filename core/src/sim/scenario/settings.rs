@@ -41,6 +41,10 @@ trait Setting: Sized {
     fn read(text: &str) -> Option<Self>;
     fn write(&self) -> String;
     const EXPECTED: &'static str;
+
+    fn as_span(&self) -> Option<Span> {
+        None
+    }
 }
 
 impl Setting for u32 {
@@ -61,6 +65,10 @@ impl Setting for Span {
         span_text(*self)
     }
     const EXPECTED: &'static str = "a time such as 250us, 40ms or 1.5s";
+
+    fn as_span(&self) -> Option<Span> {
+        Some(*self)
+    }
 }
 
 impl Setting for bool {
@@ -123,6 +131,20 @@ macro_rules! settings {
                 }
             }
 
+            /// Sets one back to its default, by its name.
+            pub fn reset(&mut self, name: &str) {
+                let usual = Settings::default();
+                match name {
+                    $($name => self.$field = usual.$field,)+
+                    _ => {}
+                }
+            }
+
+            /// The times among them, by name.
+            pub fn spans(&self) -> Vec<(&'static str, Span)> {
+                [$(self.$field.as_span().map(|span| ($name, span))),+].into_iter().flatten().collect()
+            }
+
             /// Those that differ from the default, as (name, value).
             pub fn changed(&self) -> Vec<(&'static str, String)> {
                 let usual = Settings::default();
@@ -151,6 +173,8 @@ settings! {
     sync_limit = "sync-limit": u32 = 5;
     finalize_wait = "finalize-wait": Span = Span::millis(200);
     snap_count = "snap-count": u32 = 100_000;
+    /// Bytes of a snapshot that are written at once; transactions go on in between, which makes it fuzzy.
+    snapshot_piece = "snapshot-piece": u32 = 64 << 10;
     commit_log_count = "commit-log-count": u32 = 500;
 
     broker_session = "broker-session": Span = Span::secs(18);

@@ -1,5 +1,6 @@
 //! The scenario's text: one statement a line, `#` begins a comment.
 
+use super::sense::{self, Lines};
 use super::{Action, ClientSpec, Command, FORMAT, Scenario, Timed, TopicSpec};
 use crate::id::{NodeId, TopicPartition};
 use crate::time::{Instant, Span};
@@ -37,6 +38,9 @@ pub fn span_text(span: Span) -> String {
         format!("{ns}ns")
     }
 }
+
+/// Longer than anything one waits for; so times can be added without thought.
+const LONGEST: Span = Span::secs(3650 * 24 * 3600);
 
 /// Reads what [`span_text`] writes, and decimals of each unit.
 pub fn read_span(text: &str) -> Option<Span> {
@@ -81,7 +85,13 @@ impl<'a> Words<'a> {
 
     fn span(&mut self) -> Read<Span> {
         let word = self.next("a time such as 250us, 40ms or 1.5s")?;
-        read_span(word).ok_or_else(|| format!("expected a time such as 250us, 40ms or 1.5s, not {word:?}"))
+        let span =
+            read_span(word).ok_or_else(|| format!("expected a time such as 250us, 40ms or 1.5s, not {word:?}"))?;
+        if span > LONGEST {
+            Err(format!("no time is longer than {}, not {word:?}", span_text(LONGEST)))
+        } else {
+            Ok(span)
+        }
     }
 
     fn node(&mut self) -> Read<NodeId> {
@@ -134,14 +144,17 @@ fn read_partition(word: &str) -> Option<TopicPartition> {
 pub fn parse(text: &str) -> Result<Scenario, Mistake> {
     let mut scenario = Scenario { length: Span::secs(60), ..Scenario::default() };
     let mut begun = false;
+    let mut lines = Lines::default();
     for (number, line) in text.lines().enumerate() {
         let words: Vec<_> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         if words.is_empty() {
             continue;
         }
         let mut words = Words { words, at: 0 };
-        let outcome = if begun { statement(&mut scenario, &mut words) } else { first_line(&mut words) };
-        outcome.and_then(|()| words.end()).map_err(|expected| Mistake { line: number as u32 + 1, expected })?;
+        let line = number as u32 + 1;
+        let outcome =
+            if begun { statement(&mut scenario, &mut words, &mut lines, line) } else { first_line(&mut words) };
+        outcome.and_then(|()| words.end()).map_err(|expected| Mistake { line, expected })?;
         begun = true;
     }
     if !begun {
@@ -150,28 +163,8 @@ pub fn parse(text: &str) -> Result<Scenario, Mistake> {
             expected: format!("expected `glasshouse scenario {FORMAT}` as the first line"),
         });
     }
-    check(&scenario).map_err(|(line, expected)| Mistake { line, expected })?;
+    sense::check(&scenario, &lines)?;
     Ok(scenario)
-}
-
-/// What no single line shows: nodes that do not exist, sizes that cannot be.
-fn check(scenario: &Scenario) -> Result<(), (u32, String)> {
-    let settings = &scenario.settings;
-    let bound = |name: &str, value: u32, low: u32, high: u32| {
-        if (low..=high).contains(&value) {
-            Ok(())
-        } else {
-            Err((1, format!("{name} is between {low} and {high}, not {value}")))
-        }
-    };
-    bound("keepers", settings.keepers, 1, 9)?;
-    bound("observers", settings.observers, 0, 5)?;
-    bound("brokers", settings.brokers, 0, 16)?;
-    for topic in &scenario.topics {
-        bound("a topic's number of partitions", topic.partitions, 1, 1000)?;
-        bound("a topic's number of replicas", topic.replicas, 1, settings.brokers.max(1))?;
-    }
-    Ok(())
 }
 
 fn first_line(words: &mut Words<'_>) -> Read<()> {
@@ -181,7 +174,7 @@ fn first_line(words: &mut Words<'_>) -> Read<()> {
     if version == FORMAT { Ok(()) } else { Err(format!("this is format {version}; expected format {FORMAT}")) }
 }
 
-fn statement(scenario: &mut Scenario, words: &mut Words<'_>) -> Read<()> {
+fn statement(scenario: &mut Scenario, words: &mut Words<'_>, lines: &mut Lines, line: u32) -> Read<()> {
     match words.next("a statement")? {
         "seed" => scenario.seed = words.number("a whole number")?,
         "run" => scenario.length = words.span()?,
@@ -194,8 +187,40 @@ fn statement(scenario: &mut Scenario, words: &mut Words<'_>) -> Read<()> {
             let name = words.next("a setting's name")?;
             let value = words.next("a value")?;
             scenario.settings.set(name, value)?;
+            lines.settings.insert(name.to_owned(), line);
         }
-        "topic" => scenario.topics.push(topic(words)?),
+        "topic" => {
+            scenario.topics.push(topic(words)?);
+            lines.topics.push(line);
+        }
+        word @ ("producer" | "consumer" | "zookeeper-client" | "admin") => {
+            scenario.clients.push(client(word, words)?);
+            lines.clients.push(line);
+        }
+        "expect" => {
+            scenario.expect = Some(words.next("an invariant's name, or `clean`")?.to_owned()).filter(|w| w != "clean");
+            lines.expect = line;
+        }
+        "at" => {
+            let at = Instant::ZERO + words.span()?;
+            let action = action(words)?;
+            if scenario.actions.last().is_some_and(|last| last.at > at) {
+                return Err("actions stand in order of time; this one is earlier than the one before it".to_owned());
+            }
+            scenario.actions.push(Timed { at, action });
+            lines.actions.push(line);
+        }
+        other => {
+            return Err(format!(
+                "expected seed, run, rule, set, topic, producer, consumer, zookeeper-client, admin, expect or at, not {other:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn client(word: &str, words: &mut Words<'_>) -> Read<ClientSpec> {
+    Ok(match word {
         "producer" => {
             let topic = words.topic()?;
             words.keyword("acks")?;
@@ -211,33 +236,15 @@ fn statement(scenario: &mut Scenario, words: &mut Words<'_>) -> Read<()> {
                 other => return Err(format!("expected idempotent or plain, not {other:?}")),
             };
             words.keyword("rate")?;
-            let per_second = words.number("batches per second")?;
-            scenario.clients.push(ClientSpec::Producer { topic, acks, idempotent, per_second });
+            ClientSpec::Producer { topic, acks, idempotent, per_second: words.number("batches per second")? }
         }
-        "consumer" => scenario.clients.push(ClientSpec::Consumer { topic: words.topic()? }),
+        "consumer" => ClientSpec::Consumer { topic: words.topic()? },
         "zookeeper-client" => {
             words.keyword("rate")?;
-            scenario.clients.push(ClientSpec::Keeper { per_second: words.number("writes per second")? });
+            ClientSpec::Keeper { per_second: words.number("writes per second")? }
         }
-        "admin" => scenario.clients.push(ClientSpec::Admin),
-        "expect" => {
-            scenario.expect = Some(words.next("an invariant's name, or `clean`")?.to_owned()).filter(|w| w != "clean")
-        }
-        "at" => {
-            let at = Instant::ZERO + words.span()?;
-            let action = action(words)?;
-            if scenario.actions.last().is_some_and(|last| last.at > at) {
-                return Err("actions stand in order of time; this one is earlier than the one before it".to_owned());
-            }
-            scenario.actions.push(Timed { at, action });
-        }
-        other => {
-            return Err(format!(
-                "expected seed, run, rule, set, topic, producer, consumer, zookeeper-client, admin, expect or at, not {other:?}"
-            ));
-        }
-    }
-    Ok(())
+        _ => ClientSpec::Admin,
+    })
 }
 
 /// `orders partitions 2 replicas 3 min-isr 2 [unclean]`

@@ -27,13 +27,14 @@ impl World {
     pub(super) fn act(&mut self, action: Action) {
         self.chronicle.acted(self.now, &action);
         match action {
-            Action::Kill(node) => self.on(node, World::kill),
-            Action::PowerOff(node) => self.on(node, World::lose_power),
-            Action::PowerOffAll => self.on_servers(World::lose_power),
-            Action::Restart(node) => self.on(node, World::boot),
-            Action::RestartAll => self.on_servers(World::boot),
+            Action::Kill(node) => self.on(node, |world, at| world.end(at, World::kill)),
+            Action::PowerOff(node) => self.on(node, |world, at| world.end(at, World::lose_power)),
+            Action::PowerOffAll => self.on_servers(|world, at| world.end(at, World::lose_power)),
+            Action::Restart(node) => self.on(node, World::start),
+            Action::RestartAll => self.on_servers(World::start),
             Action::Wipe(node) => self.on(node, |world, at| {
-                world.kill(at);
+                world.end(at, World::kill);
+                world.hosts[at].rotten = false;
                 world.record(node, What::DiskReplaced, 0);
                 world.hosts[at].store.disk.replace_disk();
                 world.checks.befell(world.seen(at), Fault::DiskReplaced, "its disk was replaced");
@@ -47,6 +48,7 @@ impl World {
             Action::Resume(node) => self.on(node, World::resume),
             Action::Shutdown(node) => self.on(node, |world, at| {
                 if world.hosts[at].is_up() {
+                    world.hosts[at].ended = true;
                     world.record(node, What::ShutdownAsked, 0);
                     world.input(at, Input::Shutdown);
                 }
@@ -99,6 +101,7 @@ impl World {
                 if !world.hosts[at].is_up() {
                     let mut chance = Rng::at(&[world.scenario.seed, mix(at as u64 ^ 0x726f_7400), world.now.0]);
                     world.hosts[at].store.disk.rot(&mut chance, |_| true);
+                    world.hosts[at].rotten = true;
                     world.checks.befell(world.seen(at), Fault::BitRot, "a bit of its disk flipped");
                 }
             }),
@@ -113,6 +116,19 @@ impl World {
                 world.record(client, What::Commanded, 0);
                 world.input(at, Input::Command(command));
             }),
+        }
+    }
+
+    /// Somebody ends a node in one way or another: it is not missed until somebody starts it.
+    fn end(&mut self, at: usize, how: impl FnOnce(&mut World, usize)) {
+        self.hosts[at].ended = true;
+        how(self, at);
+    }
+
+    fn start(&mut self, at: usize) {
+        if !self.hosts[at].is_up() {
+            self.hosts[at].ended = false;
+            self.boot(at);
         }
     }
 

@@ -6,16 +6,19 @@
 mod actions;
 mod effects;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use crate::api::peer::ChannelKind;
 use crate::api::storage::Lane;
-use crate::check::{Checks, Counts, Fault, Seen, Violation};
+use crate::check::{Checks, Counts, Fault, Seen};
 use crate::digest::Digest;
 use crate::id::NodeId;
 use crate::machine::{Effects, Machine, Ticket};
 use crate::node::{Effect, Input};
 use crate::nodes::Node;
 use crate::ordered::OrdMap;
+use crate::record::offset::LogRange;
 use crate::rng::{Rng, mix};
 use crate::sim::build;
 use crate::sim::clock::Clock;
@@ -87,6 +90,9 @@ enum Reason {
     Silence,
 }
 
+/// So many entries lie between two full comparisons.
+const COMPARE_EVERY: u64 = 50_000;
+
 /// More wakes of one node at one moment are a livelock.
 const WAKES_AT_ONCE: u32 = 1000;
 
@@ -109,6 +115,8 @@ pub struct World {
     pub(super) chronicle: Chronicle,
     pub checks: Checks,
     pub counts: Counts,
+    /// At this entry everything is compared in full.
+    compare_at: u64,
     /// Reused between steps; always empty there.
     effects: Effects<Effect>,
 }
@@ -132,6 +140,7 @@ impl World {
             chronicle: Chronicle::new(scenario),
             checks: Checks::new(build::promise(scenario)),
             counts: Counts::new(),
+            compare_at: COMPARE_EVERY,
             effects: Effects::default(),
             scenario: Arc::new(scenario.clone()),
         };
@@ -231,6 +240,10 @@ impl World {
         assert!(at >= self.now, "time runs backwards: {at} after {}", self.now);
         self.now = at;
         self.take(node, event);
+        if self.entries >= self.compare_at {
+            self.compare_at = self.entries + COMPARE_EVERY;
+            self.compare();
+        }
         true
     }
 
@@ -307,6 +320,7 @@ impl World {
                 self.effects.notes.clear();
                 self.record(id, What::Halted, 0);
                 self.checks.befell(self.seen(at), Fault::Refused, &why);
+                self.count("refused start");
                 self.hosts[at].down = Some(Down { since: self.now, why });
             }
         }
@@ -411,6 +425,7 @@ impl World {
         let id = self.hosts[at].id;
         self.record(id, What::Halted, 0);
         self.checks.befell(self.seen(at), Fault::Halt, &why);
+        self.count("halt");
         self.crash_disk(at);
         self.stop(at, why, false);
     }
@@ -457,18 +472,39 @@ impl World {
         assert!(wakes <= limit, "{} wakes for the {wakes}th time at {} (at most {limit}): {why}", host.id, self.now);
     }
 }
+
 impl World {
     /// Everybody is up, nothing is cut, and every disk is good.
     pub fn is_whole(&self) -> bool {
-        self.network.troubled().next().is_none()
-            && self.hosts.iter().all(|host| host.is_running() && !host.lying_disk && host.slow_disk == Span::ZERO)
+        self.is_healed() && self.hosts.iter().all(Host::is_up)
     }
 
-    /// What the checkers say to a world that has come to rest.
-    pub fn check_at_rest(&mut self) -> Option<Violation> {
+    /// Nothing is cut, nobody is paused, every disk is good, and whoever is down should be up: whatever is missing now
+    /// must come back by itself.
+    pub fn is_healed(&self) -> bool {
+        let is_well = |host: &Host| {
+            let good_disk = !host.lying_disk && !host.store.disk.is_full() && host.slow_disk == Span::ZERO;
+            good_disk && !host.rotten && host.paused.is_none() && (host.is_up() || !host.ended)
+        };
+        self.network.troubled().next().is_none() && self.hosts.iter().all(is_well)
+    }
+
+    /// Compares everything with everything: trees, and logs down to what is on the disks. What it finds is
+    /// [`Checks::fired`].
+    pub fn compare(&mut self) {
+        let World { checks, hosts, index, now, entries, .. } = self;
+        let machines = hosts.iter().filter_map(|host| Some((host.id, host.machine.as_deref()?)));
+        let read = |node: NodeId, range: &LogRange| {
+            hosts[index[&node]].store.materialize(range).map_err(|error| error.to_string())
+        };
+        checks.compare(*now, *entries, machines, &read);
+    }
+
+    /// Asks whether all has come back, of a world that was healed long enough ago.
+    pub fn check_at_rest(&mut self) {
+        let down = self.hosts.iter().filter_map(|host| Some((host.id, &*host.down.as_ref()?.why))).collect::<Vec<_>>();
         let machines = self.hosts.iter().filter_map(|host| Some((host.id, host.machine.as_deref()?)));
-        self.checks.at_rest(self.now, self.entries, machines);
-        self.checks.fired().cloned()
+        self.checks.at_rest(self.now, self.entries, machines, &down);
     }
 
     /// The machine of a node that is up.

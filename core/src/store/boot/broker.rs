@@ -186,6 +186,7 @@ impl<D: Disk> Store<D> {
             self.disk.remove(&Lane::Checkpoint, &file);
         }
         let from = found.partition_point(|batch| batch.header.base < states.upto());
+        found[..from].iter().rev().for_each(|batch| states.recall(&batch.header));
         replay(&mut states, &found[from..]);
         Ok(states)
     }

@@ -226,6 +226,17 @@ impl PartitionLog {
             }
         }
         let from = states.upto();
+        for segment in self.segments.values().rev().filter(|segment| segment.base < from) {
+            if !states.wants_older() {
+                break;
+            }
+            let mut headers = segment.headers();
+            let mut older = Vec::new();
+            while let Some((_, header)) = headers.next(disk)?.filter(|(_, header)| header.base < from) {
+                older.push(header);
+            }
+            older.iter().rev().for_each(|header| states.recall(header));
+        }
         for segment in self.segments.values().filter(|segment| segment.scan.next > from) {
             let mut headers = segment.headers();
             while let Some((at, header)) = headers.next(disk)?.filter(|(_, header)| header.last() < upto) {

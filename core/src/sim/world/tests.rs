@@ -1,0 +1,71 @@
+//! What a world's own comparisons find: a bit that flips under a running broker, a node that nobody stopped.
+
+use super::World;
+use crate::id::NodeId;
+use crate::record::offset::Position;
+use crate::sim::run::{Verdict, conclude, rests_at};
+use crate::sim::scenario::Scenario;
+use crate::time::{Instant, Span};
+
+fn scenario(actions: &str) -> Scenario {
+    let text = format!(
+        "glasshouse scenario 1
+seed 3
+set tick 200ms
+set dead-peer 500ms
+set broker-session 1s
+set replica-lag 2s
+set request-timeout 2s
+topic orders partitions 1 replicas 3 min-isr 2
+producer orders acks all idempotent rate 20
+run 10s
+{actions}"
+    );
+    Scenario::parse(&text).unwrap()
+}
+
+/// Nothing reads these bytes again: only the full comparison sees them.
+#[test]
+fn a_bit_that_flips_under_a_running_broker_is_found() {
+    let mut world = World::new(&scenario(""));
+    world.run_until(Instant::ZERO + Span::secs(8));
+    world.compare();
+    assert_eq!(world.checks.fired(), None);
+    let at = world.index[&NodeId::Broker(2)];
+    let log = "orders-0/00000000000000000000.log";
+    assert!(world.hosts[at].store.disk.flip(log, Position(100), 3), "there is such a file");
+    world.compare();
+    assert_eq!(world.checks.fired().map(|violation| violation.invariant), Some("LOG-10"));
+}
+
+/// The same, by the comparison that every run makes now and then.
+#[test]
+fn everything_is_compared_now_and_then() {
+    let mut world = World::new(&scenario(""));
+    world.run_until(Instant::ZERO + Span::secs(8));
+    let at = world.index[&NodeId::Broker(2)];
+    assert!(world.hosts[at].store.disk.flip("orders-0/00000000000000000000.log", Position(100), 3));
+    while world.entries() < 2 * super::COMPARE_EVERY && world.step() {}
+    assert_eq!(world.checks.fired().map(|violation| violation.invariant), Some("LOG-10"));
+}
+
+fn ends(actions: &str) -> (Option<&'static str>, bool) {
+    let scenario = scenario(actions);
+    let mut world = World::new(&scenario);
+    world.run_until(rests_at(&scenario));
+    let outcome = conclude(&mut world);
+    let stuck = match outcome.verdict {
+        Verdict::Stuck(violation) => Some(violation.invariant),
+        Verdict::Clean => None,
+        Verdict::Violated(violation) => panic!("{violation:?}"),
+    };
+    (stuck, outcome.at_rest)
+}
+
+#[test]
+fn a_node_that_stopped_by_itself_is_missed_once_its_disk_is_good() {
+    assert_eq!(ends("at 4s full-disk broker-2\nat 6s good-disk broker-2\nat 6s restart broker-2\n"), (None, true));
+    assert_eq!(ends("at 4s full-disk broker-2\nat 6s good-disk broker-2\n"), (Some("LIVE-8"), true));
+    assert_eq!(ends("at 4s full-disk broker-2\n"), (None, false), "nothing is healed");
+    assert_eq!(ends("at 4s kill broker-2\n"), (None, false), "somebody wants it down");
+}
