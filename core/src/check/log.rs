@@ -200,6 +200,11 @@ impl Ghost {
         self.committed.get(self.committed.floor()).map_or(0, |batch| batch.base)
     }
 
+    /// It is known only from an offset above zero on: retention took what was before.
+    pub fn begins_late(&self) -> bool {
+        self.committed.get(0).is_some_and(|first| first.base > 0)
+    }
+
     /// Whether any replica holds this batch.
     pub fn holds(&self, base: i64, first: u64) -> bool {
         let is_it = |batch: &Batch| batch.base == base && batch.first == Some(first);
