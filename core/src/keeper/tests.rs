@@ -237,8 +237,10 @@ impl Ensemble {
         Client { at, conn, session }
     }
 
+    /// Connection 7 comes from 10.0.0.7.
     fn send(&mut self, at: u8, conn: ConnId, body: Request) {
-        let request = node::Request { listener: 0, principal: Principal::Anonymous, body: RequestBody::Keeper(body) };
+        let principal = Principal::Address(format!("10.0.0.{}", conn.0).into());
+        let request = node::Request { listener: 0, principal, body: RequestBody::Keeper(body) };
         self.step(at, Input::Request { conn, request });
     }
 
@@ -290,7 +292,12 @@ fn body_words(body: Option<&Body>) -> String {
         Some(Body::Data { data, stat }) => {
             format!("{} v{}", String::from_utf8_lossy(data.as_deref().unwrap_or(b"null")), stat.version)
         }
-        Some(Body::Children { names, .. }) => names.join(" "),
+        Some(Body::Children { names, stat: None }) => names.join(" "),
+        Some(Body::Children { names, stat: Some(stat) }) => format!("{} c{}", names.join(" "), stat.cversion),
+        Some(Body::Acl { acl, stat }) => {
+            let lines = acl.lines().iter().map(|line| format!("{}={}", line.id, line.perms)).collect::<Vec<_>>();
+            format!("{} a{}", lines.join(" "), stat.aversion)
+        }
         Some(Body::Ephemerals(paths)) => paths.join(" "),
         Some(Body::Multi(parts)) => {
             let part = |part: &Part| match part {
@@ -583,6 +590,90 @@ fn only_the_credentials_given_open_a_closed_node() {
     assert_eq!(ensemble.ask(bob, 3, set("/mine", "y", -1)), "3: v1");
     let magic = Op::Auth { scheme: "magic".into(), credentials: Bytes::new() };
     assert_eq!(ensemble.ask(bob, -4, magic), "-4: AUTHFAILED, closed");
+}
+
+fn acl_of(path: &str) -> Op {
+    Op::GetAcl { path: path.into() }
+}
+
+fn close(path: &str, acl: &[(i32, &str, &str)], version: i32) -> Op {
+    let lines = acl.iter().map(|(perms, scheme, id)| crate::znode::Acl::new(*perms, scheme, id));
+    Op::SetAcl { path: path.into(), acl: AclList::new(lines.collect::<Vec<_>>()), version }
+}
+
+#[test]
+fn an_access_list_is_read_replaced_by_version_and_obeyed_by_every_keeper() {
+    let mut ensemble = Ensemble::new();
+    let (here, there) = (ensemble.follower(), ensemble.leader());
+    let (anna, bob) = (ensemble.connect(here), ensemble.connect(there));
+    ensemble.ask(anna, 1, create("/a", 0));
+    assert_eq!(ensemble.ask(anna, 2, acl_of("/a")), "2: world:anyone=31 a0");
+    ensemble.ask(anna, -4, Op::Auth { scheme: "digest".into(), credentials: Bytes::from_static(b"anna:secret") });
+    let lines = [(31, "auth", ""), (1, "world", "anyone")];
+    assert_eq!(ensemble.ask(anna, 3, close("/a", &lines, 7)), "3: BADVERSION");
+    assert_eq!(ensemble.ask(anna, 4, close("/a", &lines, 0)), "4: v0");
+    let hash = crate::znode::acl::digest_id("anna:secret");
+    assert_eq!(ensemble.ask(anna, 5, acl_of("/a")), format!("5: digest:{hash}=31 world:anyone=1 a1"));
+    assert_eq!(ensemble.ask(bob, 1, acl_of("/a")), "1: digest:anna:x=31 world:anyone=1 a1", "the hash is hers");
+    assert_eq!(ensemble.ask(bob, 2, get("/a", false)), "2: x v0");
+    assert_eq!(ensemble.ask(bob, 3, set("/a", "y", -1)), "3: NOAUTH");
+    assert_eq!(ensemble.ask(bob, 4, close("/a", &[(31, "world", "anyone")], -1)), "4: NOAUTH");
+    ensemble.assert_one_tree();
+}
+
+#[test]
+fn an_address_opens_what_is_closed_to_others() {
+    let mut ensemble = Ensemble::new();
+    let (here, there) = (ensemble.follower(), ensemble.leader());
+    let (one, two) = (ensemble.connect(here), ensemble.connect(there));
+    assert_eq!((one.conn, two.conn), (ConnId(1), ConnId(2)));
+    ensemble.ask(one, 1, create("/mine", 0));
+    ensemble.ask(one, 2, create("/ours", 0));
+    assert_eq!(ensemble.ask(one, 3, close("/mine", &[(31, "ip", "10.0.0.1")], -1)), "3: v0");
+    assert_eq!(ensemble.ask(one, 4, close("/ours", &[(31, "ip", "10.0.0.0/24")], -1)), "4: v0");
+    assert_eq!(ensemble.ask(two, 1, get("/mine", false)), "1: NOAUTH");
+    assert_eq!(ensemble.ask(two, 2, set("/mine", "y", -1)), "2: NOAUTH", "the leader is told whence it comes");
+    assert_eq!(ensemble.ask(two, 3, set("/ours", "y", -1)), "3: v1");
+    assert_eq!(ensemble.ask(one, 5, set("/mine", "z", -1)), "5: v1", "forwarded with its address");
+    assert_eq!(ensemble.ask(one, 6, get("/mine", false)), "6: z v1");
+    ensemble.assert_one_tree();
+}
+
+#[test]
+fn children_are_listed_and_their_next_change_is_told() {
+    let mut ensemble = Ensemble::new();
+    let (here, there) = (ensemble.follower(), ensemble.leader());
+    let (anna, bob) = (ensemble.connect(here), ensemble.connect(there));
+    let children = |stat, watch| Op::GetChildren { path: "/a".into(), watch, stat };
+    assert_eq!(ensemble.ask(anna, 1, children(false, true)), "1: NONODE");
+    for (xid, path) in [(2, "/a"), (3, "/a/c"), (4, "/a/b")] {
+        ensemble.ask(anna, xid, create(path, 0));
+    }
+    assert_eq!(ensemble.ask(anna, 5, children(false, true)), "5: b c");
+    assert_eq!(ensemble.ask(anna, 6, children(true, false)), "6: b c c2");
+    ensemble.ask(bob, 1, set("/a", "y", -1));
+    assert_eq!(ensemble.hear(anna), [""; 0], "its children are the same");
+    ensemble.ask(bob, 2, delete("/a/c"));
+    ensemble.ask(bob, 3, create("/a/d", 0));
+    assert_eq!(ensemble.ask(anna, 7, children(true, false)), "NodeChildrenChanged /a, 7: b d c4");
+}
+
+#[test]
+fn a_multi_that_checks_first_is_one_transaction() {
+    let mut ensemble = Ensemble::new();
+    let client = ensemble.connect(ensemble.follower());
+    ensemble.ask(client, 1, create("/guard", 0));
+    ensemble.ask(client, 2, create("/old", 0));
+    let before = ensemble.keepers[&client.at].tree().last_zxid();
+    let check = |version| Op::Check { path: "/guard".into(), version };
+    let all = vec![check(0), create("/new", 0), set("/guard", "y", 0), delete("/old"), check(1)];
+    assert_eq!(ensemble.ask(client, 3, Op::Multi(all)), "3: 13 ok; 1 /new; 5 v1; 2 ok; 13 ok");
+    assert_eq!(ensemble.keepers[&client.at].tree().last_zxid().0, before.0 + 1);
+    assert_eq!(ensemble.ask(client, 4, get("/guard", false)), "4: y v1");
+    let late = Op::Multi(vec![check(0), delete("/new")]);
+    assert_eq!(ensemble.ask(client, 5, late), "5: BADVERSION; RUNTIMEINCONSISTENCY");
+    assert_eq!(ensemble.ask(client, 6, get("/new", false)), "6: x v0");
+    ensemble.assert_one_tree();
 }
 
 #[test]

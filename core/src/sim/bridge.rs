@@ -68,8 +68,24 @@ pub fn decode_reply(codec: &mut DialCodec, bytes: Bytes) -> Result<Reply<Bytes>>
     }
 }
 
-/// Reads what a client sent to this server.
-pub fn decode_request(codec: &mut ServerCodec, bytes: Bytes) -> Result<Request> {
+/// The address a node's connections come from: `10.0.0.1` for the first client, `10.1.0.1` and `10.2.0.1` for the first
+/// broker and keeper.
+pub fn address_of(node: NodeId) -> String {
+    let (net, number) = match node {
+        NodeId::Client(number) => (0, number),
+        NodeId::Broker(number) => (1, number),
+        NodeId::Keeper(id) => (2, u32::from(id.0)),
+    };
+    format!("10.{net}.{}.{}", number >> 8 & 0xff, number & 0xff)
+}
+
+/// Reads what a client sent to this server. As on a native node, a keeper knows where a connection comes from, a broker
+/// does not ask.
+pub fn decode_request(codec: &mut ServerCodec, from: NodeId, bytes: Bytes) -> Result<Request> {
+    let principal = match codec {
+        ServerCodec::Keeper(_) => Principal::Address(address_of(from).into()),
+        ServerCodec::Kafka => Principal::Anonymous,
+    };
     let body = match codec {
         ServerCodec::Keeper(codec) => RequestBody::Keeper(codec.decode(bytes)?),
         ServerCodec::Kafka => match wire::kafka::decode_request(bytes) {
@@ -80,7 +96,7 @@ pub fn decode_request(codec: &mut ServerCodec, bytes: Bytes) -> Result<Request> 
             }
         },
     };
-    Ok(Request { listener: 0, principal: Principal::Anonymous, body })
+    Ok(Request { listener: 0, principal, body })
 }
 
 /// The codec of this server's end of a connection.

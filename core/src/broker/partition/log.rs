@@ -199,6 +199,8 @@ impl Log {
             let header = batch.header();
             if !header.attributes.is_control() {
                 self.producers.record(&header);
+            } else if let Some((kind, coordinator)) = batch.marker() {
+                self.producers.record_marker(&header, kind, coordinator);
             }
             let active = self.segments.back_mut().expect("a log has an active segment");
             active.bytes += size;
@@ -468,3 +470,6 @@ impl Log {
 fn empty_segment(base: Offset) -> SegmentInfo {
     SegmentInfo { base, bytes: 0, max_timestamp: -1 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,15 @@ impl Batch {
         ControlKind::of(&self.records().ok()?.next()?.ok()?)
     }
 
+    /// What a transaction marker says, and its coordinator's epoch (−1 if it does not tell).
+    pub fn marker(&self) -> Option<(ControlKind, i32)> {
+        let kind = self.control()?;
+        let record = self.records().ok()?.next()?.ok()?;
+        // The value: {version i16, coordinator epoch i32}.
+        let epoch = record.value.as_deref().and_then(|value| value.get(2..6)?.first_chunk::<4>().copied());
+        Some((kind, epoch.map_or(-1, i32::from_be_bytes)))
+    }
+
     /// Gives the batch its place in the log: base offset and leader epoch lie before the checksummed part, so the
     /// body is neither copied nor summed again.
     pub fn stamp(&self, base: Offset, epoch: LeaderEpoch) -> Stamped {
@@ -209,6 +218,11 @@ impl Stamped {
         front[..cut].copy_from_slice(&self.prefix[..cut]);
         front[cut..].copy_from_slice(&self.body[..HEADER_BYTES - cut]);
         BatchHeader::parse(&front).expect("a stamped batch has a header that was read before")
+    }
+
+    /// As [`Batch::marker`]; copies, as nobody writes markers often.
+    pub fn marker(&self) -> Option<(ControlKind, i32)> {
+        Batch::take(&self.to_bytes()).ok()?.marker()
     }
 
     /// All of its bytes in one piece; copies.

@@ -259,7 +259,7 @@ impl World {
             }
             Carries::Connection { conn, .. } => {
                 let Some(known) = host.conns.get_mut(&conn) else { return };
-                let request = bridge::decode_request(&mut known.codec, bytes)
+                let request = bridge::decode_request(&mut known.codec, from, bytes)
                     .unwrap_or_else(|bad| panic!("{me} cannot read {label} from {from}: {bad}"));
                 Input::Request { conn, request }
             }

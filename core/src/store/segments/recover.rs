@@ -32,7 +32,7 @@ pub fn recover_segment(file: &Bytes, base: Offset, limit: Option<Offset>, sums: 
         match sound(&file.slice(recovered.end as usize..), base, next, limit, sums) {
             Ok(batch) => {
                 next = batch.header.next();
-                recovered.batches.push(Found { at: recovered.end, header: batch.header, marker: marker(&batch) });
+                recovered.batches.push(Found { at: recovered.end, header: batch.header, marker: batch.marker() });
                 recovered.end += batch.bytes.len() as u64;
             }
             Err(why) => {
@@ -64,14 +64,6 @@ fn sound(rest: &Bytes, base: Offset, next: Offset, limit: Option<Offset>, sums: 
         return Err(format!("offset {} is too far from the segment's base {base}", header.last()));
     }
     Ok(batch)
-}
-
-fn marker(batch: &Batch) -> Option<(ControlKind, i32)> {
-    let kind = batch.control()?;
-    let record = batch.records().ok()?.next()?.ok()?;
-    // The value: {version i16, coordinator epoch i32}.
-    let epoch = record.value.as_deref().and_then(|value| value.get(2..6)?.first_chunk::<4>().copied());
-    Some((kind, epoch.map_or(-1, i32::from_be_bytes)))
 }
 
 #[cfg(test)]
