@@ -16,7 +16,8 @@ const SMALL: bool = cfg!(debug_assertions);
 fn every_run_of_three_keepers_keeps_the_promises_of_zab() {
     for (crashes, time_outs) in [(1, 0), (0, 1)] {
         let states = if SMALL { 20_000 } else { u64::MAX };
-        let bounds = zab::Bounds { txns: 1, crashes, time_outs, states, ..zab::Bounds::default() };
+        let txns = if SMALL { 1 } else { 2 };
+        let bounds = zab::Bounds { txns, crashes, time_outs, states, ..zab::Bounds::default() };
         let report = zab::zab(bounds, Rules::default());
         assert_eq!(report.violations, []);
         assert!(report.exhausted || SMALL, "{report:?}");

@@ -12,6 +12,8 @@ pub struct Arguments {
     pub replay: Option<String>,
     pub explore: Option<String>,
     pub rules: Rules,
+    /// The rules as they were given, those with their default value too.
+    pub named_rules: Vec<(String, String)>,
     pub trace: bool,
     pub shrink: bool,
     pub print: bool,
@@ -49,6 +51,7 @@ impl Arguments {
                     let (name, value) =
                         rule.split_once('=').ok_or_else(|| format!("--rule needs NAME=VALUE, not {rule:?}"))?;
                     read.rules.set(name, value)?;
+                    read.named_rules.push((name.to_owned(), value.to_owned()));
                 }
                 "--threads" => read.threads = number(&value("a number")?)?.clamp(1, 256) as usize,
                 "--trace" => read.trace = true,
@@ -96,6 +99,9 @@ mod tests {
         assert_eq!(read("--replay keeper-1.rec --trace").unwrap().replay.as_deref(), Some("keeper-1.rec"));
         assert_eq!(read("--replay").unwrap_err(), "--replay needs a file that a node recorded");
         assert!(read("--rule truncation=never --seed 1").unwrap_err().contains("truncation is one of"));
+        let given = read("--rule truncation=leader-epoch --seed 1").unwrap();
+        assert_eq!(given.named_rules, [("truncation".to_owned(), "leader-epoch".to_owned())]);
+        assert!(given.rules.changed().is_empty(), "it is the default, and named all the same");
         assert_eq!(read("--speed").unwrap_err(), "\"--speed\" is not understood");
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo sim --bench`: how fast the simulator is, on one core.
 
+use crate::say;
 use glasshouse_core::id::NodeId;
 use glasshouse_core::sim::scenario::Action;
 use glasshouse_core::sim::scenario::{ClientSpec, Scenario, TopicSpec};
@@ -49,14 +50,14 @@ pub fn run(as_json: bool) {
     let (rate, factor) = (world.entries() as f64 / seconds, simulated / seconds);
     let density = world.entries() as f64 / simulated;
     if as_json {
-        println!(
+        say!(
             "{}",
             json!({"entries_per_second": rate, "real_time_factor": factor, "entries": world.entries(),
             "entries_per_simulated_second": density, "simulated_seconds": simulated, "seconds": seconds})
         );
     } else {
-        println!("{:.0} entries/s, {factor:.0}x real time, {density:.0} entries per simulated second", rate);
-        println!(
+        say!("{:.0} entries/s, {factor:.0}x real time, {density:.0} entries per simulated second", rate);
+        say!(
             "({} entries, {simulated:.0} simulated seconds in {seconds:.2} s, one core, all checkers on)",
             world.entries()
         );

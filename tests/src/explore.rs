@@ -1,5 +1,6 @@
 //! `cargo sim --explore`: exhausts small worlds, and says how it came to each violation.
 
+use crate::say;
 use glasshouse_core::check::INVARIANTS;
 use glasshouse_core::rules::Rules;
 use glasshouse_core::sim::explore::{Report, partition, zab};
@@ -66,7 +67,7 @@ fn print(name: &str, report: &Report, seconds: f64, as_json: bool) {
             .iter()
             .map(|v| json!({"invariant": v.invariant, "detail": v.what, "path": v.path}))
             .collect();
-        println!(
+        say!(
             "{}",
             json!({"world": name, "states": report.states, "transitions": report.transitions, "depth": report.depth,
                 "exhausted": report.exhausted, "seconds": seconds, "states_per_second": rate,
@@ -75,15 +76,17 @@ fn print(name: &str, report: &Report, seconds: f64, as_json: bool) {
         return;
     }
     let end = if report.exhausted { "exhausted" } else { "not exhausted" };
-    println!(
+    say!(
         "{name}: {end}, {} states, {} transitions, depth {}, {seconds:.1} s, {rate:.0} states/s",
-        report.states, report.transitions, report.depth
+        report.states,
+        report.transitions,
+        report.depth
     );
     for violation in &report.violations {
         let sentence = INVARIANTS.iter().find(|i| i.name == violation.invariant).map_or("", |i| i.sentence);
-        println!("  violated {} ({sentence}): {}", violation.invariant, violation.what);
+        say!("  violated {} ({sentence}): {}", violation.invariant, violation.what);
         for (at, step) in violation.path.iter().enumerate() {
-            println!("    {:>3}  {step}", at + 1);
+            say!("    {:>3}  {step}", at + 1);
         }
     }
 }

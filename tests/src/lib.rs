@@ -10,3 +10,12 @@ pub mod load;
 pub mod process;
 pub mod replay;
 pub mod texts;
+
+/// Prints a line. Nobody may read any more (`cargo sim … | head`): then it is said to nobody, and the exit code stays true.
+#[macro_export]
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}

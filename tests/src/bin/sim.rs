@@ -1,13 +1,13 @@
 //! `cargo sim`: runs seeds and scenarios, prints what broke, shrinks it, measures.
 
-use glasshouse_core::check::INVARIANTS;
+use glasshouse_core::check::{COUNTED, INVARIANTS};
 use glasshouse_core::rules::{HISTORICAL, Rules};
 use glasshouse_core::sim::run::{Outcome, Verdict, run};
 use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::shrink::shrink;
 use glasshouse_core::sim::swarm;
 use glasshouse_core::sim::trace::Keep;
-use glasshouse_tests::{arguments::Arguments, bench, explore, replay};
+use glasshouse_tests::{arguments::Arguments, bench, explore, replay, say};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,11 +33,12 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --bench                 measure the simulator
   --rules                 the historical rules: name=value, its JIRA or KIP, what goes wrong
   --invariants            the invariants: name, sentence
-  --json                  print JSON lines
+  --json                  print JSON lines, with any of these
   --help                  this text
 
 Exit code: 0 clean, 2 bad usage, 3 our own assertion failed, 4 an invariant was violated, 5 a healed world did not
-recover, 6 two runs of one scenario, or a node and its replay, differed. A damaged recording is bad usage.
+recover, 6 two runs of one scenario, or a node and its replay, differed, 7 the violation that a scenario expects did not
+happen. A damaged recording is bad usage.
 ";
 
 /// Exit codes, the more basic failure first.
@@ -49,6 +50,7 @@ enum Exit {
     Violation = 4,
     Liveness = 5,
     Nondeterminism = 6,
+    Unexpected = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
     };
     let exit = match &arguments {
         _ if arguments.help => {
-            print!("{HELP}");
+            say!("{}", HELP.trim_end());
             Exit::Clean
         }
         _ if arguments.rules_list => {
@@ -97,7 +99,9 @@ fn main() -> ExitCode {
             replay::Came::Differed => Exit::Nondeterminism,
         },
         Arguments { scenario: Some(file), .. } => one_file(file, &arguments),
-        Arguments { seed: Some(seed), .. } => one(&swarm::scenario(*seed, arguments.rules), &arguments),
+        Arguments { seed: Some(seed), .. } => {
+            one(&swarm::scenario(*seed, arguments.rules), &format!("--seed {seed}"), &arguments)
+        }
         Arguments { seeds: Some((from, to)), .. } => many(*from, *to, &arguments),
         _ => {
             eprint!("{HELP}");
@@ -110,9 +114,9 @@ fn main() -> ExitCode {
 fn list_rules(as_json: bool) {
     for old in HISTORICAL {
         if as_json {
-            println!("{}", json!({"rule": old.rule, "value": old.value, "issue": old.issue, "wrong": old.wrong}));
+            say!("{}", json!({"rule": old.rule, "value": old.value, "issue": old.issue, "wrong": old.wrong}));
         } else {
-            println!("{}={}\t{}\t{}", old.rule, old.value, old.issue, old.wrong);
+            say!("{}={}\t{}\t{}", old.rule, old.value, old.issue, old.wrong);
         }
     }
 }
@@ -120,9 +124,9 @@ fn list_rules(as_json: bool) {
 fn list_invariants(as_json: bool) {
     for invariant in INVARIANTS {
         if as_json {
-            println!("{}", json!({"name": invariant.name, "sentence": invariant.sentence, "source": invariant.source}));
+            say!("{}", json!({"name": invariant.name, "sentence": invariant.sentence, "source": invariant.source}));
         } else {
-            println!("{}\t{}", invariant.name, invariant.sentence);
+            say!("{}\t{}", invariant.name, invariant.sentence);
         }
     }
 }
@@ -138,11 +142,14 @@ fn one_file(file: &str, arguments: &Arguments) -> Exit {
     };
     match Scenario::parse(&text) {
         Ok(mut scenario) => {
-            for (name, value) in arguments.rules.changed() {
-                let set = scenario.rules.set(name, &value);
+            let told = scenario.rules;
+            for (name, value) in &arguments.named_rules {
+                let set = scenario.rules.set(name, value);
                 assert_eq!(set, Ok(()), "a rule that is set can be set again");
             }
-            one(&scenario, arguments)
+            // What it expects, it expects under its own rules.
+            scenario.expect = scenario.expect.filter(|_| scenario.rules == told);
+            one(&scenario, &format!("--scenario {file}"), arguments)
         }
         Err(mistake) => {
             eprintln!("cargo sim: {file}, {mistake}");
@@ -201,13 +208,27 @@ fn try_run(scenario: &Scenario, doublecheck: bool) -> Came {
     }
 }
 
-fn one(scenario: &Scenario, arguments: &Arguments) -> Exit {
+/// How to come back to a run: what it was, and under which rules.
+fn replay(which: &str, arguments: &Arguments) -> String {
+    let rules = arguments.named_rules.iter().map(|(name, value)| format!(" --rule {name}={value}"));
+    format!("cargo sim {which}{}", rules.collect::<String>())
+}
+
+fn print_scenario(scenario: &Scenario, as_json: bool) {
+    if as_json {
+        say!("{}", json!({"scenario": scenario.to_string()}));
+    } else {
+        say!("{}", scenario.to_string().trim_end());
+    }
+}
+
+fn one(scenario: &Scenario, which: &str, arguments: &Arguments) -> Exit {
     if arguments.print {
-        print!("{scenario}");
+        print_scenario(scenario, arguments.json);
         return Exit::Clean;
     }
     if arguments.trace {
-        print_trace(scenario);
+        print_trace(scenario, arguments.json);
     }
     let came = try_run(scenario, arguments.doublecheck);
     if arguments.shrink && came.exit() != Exit::Clean {
@@ -217,20 +238,28 @@ fn one(scenario: &Scenario, arguments: &Arguments) -> Exit {
             if let Came::To(outcome) = &came {
                 small.expect = outcome.broken().map(str::to_owned);
             }
-            print!("{small}");
+            print_scenario(&small, arguments.json);
         });
         return came.exit();
     }
-    report(&format!("seed {}", scenario.seed), scenario, &came, arguments.json);
+    report(&format!("seed {}", scenario.seed), scenario, &came, &replay(which, arguments), arguments.json);
     match (&scenario.expect, &came) {
         // A scenario that is known to violate something ends well when it does.
         (Some(expected), Came::To(outcome)) if outcome.broken() == Some(expected) => Exit::Clean,
+        (Some(expected), Came::To(outcome)) if outcome.broken().is_none() => {
+            if arguments.json {
+                say!("{}", json!({"seed": scenario.seed, "expected": expected}));
+            } else {
+                say!("    it was to end with {expected}, which did not happen");
+            }
+            Exit::Unexpected
+        }
         _ => came.exit(),
     }
 }
 
 /// Prints every entry and note as it happens, also those before an assertion fails.
-fn print_trace(scenario: &Scenario) {
+fn print_trace(scenario: &Scenario, as_json: bool) {
     use glasshouse_core::sim::world::World;
     let mut world = World::new(scenario);
     world.trace.keep = Keep::All;
@@ -240,12 +269,22 @@ fn print_trace(scenario: &Scenario) {
         let going = world.next_at().is_some_and(|at| at <= end)
             && catch_unwind(AssertUnwindSafe(|| world.step())).unwrap_or(false);
         while let Some(entry) = world.trace.entries.get(entries) {
-            println!("{entry}");
             entries += 1;
+            if as_json {
+                let (at, node, what) = (entry.at.to_string(), entry.node.to_string(), entry.what.to_string());
+                say!("{}", json!({"entry": entries, "at": at, "node": node, "what": what}));
+            } else {
+                say!("{entry}");
+            }
         }
         while let Some(told) = world.trace.story.get(notes) {
-            println!("{told}");
             notes += 1;
+            if as_json {
+                let (at, node, note) = (told.at.to_string(), told.node.to_string(), told.note.to_string());
+                say!("{}", json!({"entry": told.entry, "at": at, "node": node, "note": note}));
+            } else {
+                say!("{told}");
+            }
         }
         if !going {
             return;
@@ -253,7 +292,7 @@ fn print_trace(scenario: &Scenario) {
     }
 }
 
-fn report(name: &str, scenario: &Scenario, came: &Came, as_json: bool) {
+fn report(name: &str, scenario: &Scenario, came: &Came, replay: &str, as_json: bool) {
     match came {
         Came::To(outcome) if as_json => {
             let broken = match &outcome.verdict {
@@ -263,42 +302,45 @@ fn report(name: &str, scenario: &Scenario, came: &Came, as_json: bool) {
                         "node": v.node.map(|node| node.to_string())})
                 }
             };
-            println!(
+            say!(
                 "{}",
                 json!({"seed": scenario.seed, "entries": outcome.entries, "simulated_seconds": outcome.length.as_millis() / 1000,
-                    "digest": format!("{:016x}", outcome.digest), "broken": broken,
+                    "digest": format!("{:016x}", outcome.digest), "broken": broken, "at_rest": outcome.at_rest,
                     "allowed_losses": outcome.allowed.len(),
                     "counts": outcome.counts.iter().collect::<BTreeMap<_, _>>()})
             );
         }
         Came::To(outcome) => {
             match &outcome.verdict {
-                Verdict::Clean => println!(
-                    "{name}: clean, {} entries in {} simulated, digest {:016x}",
-                    outcome.entries, outcome.length, outcome.digest
+                Verdict::Clean => say!(
+                    "{name}: clean, {} entries in {} simulated, {}, digest {:016x}",
+                    outcome.entries,
+                    outcome.length,
+                    if outcome.at_rest { "and all came back" } else { "not long enough undisturbed to ask for more" },
+                    outcome.digest
                 ),
                 Verdict::Violated(v) | Verdict::Stuck(v) => {
                     let sentence = INVARIANTS.iter().find(|i| i.name == v.invariant).map_or("", |i| i.sentence);
                     let node = v.node.map(|node| format!("{node}: ")).unwrap_or_default();
-                    println!("{name}: violated {} ({sentence}) at {}, entry {}", v.invariant, v.at, v.entry);
-                    println!("    {node}{}", v.detail);
-                    println!("    replay   cargo sim --seed {} --trace", scenario.seed);
-                    println!("    shrink   cargo sim --seed {} --shrink", scenario.seed);
+                    say!("{name}: violated {} ({sentence}) at {}, entry {}", v.invariant, v.at, v.entry);
+                    say!("    {node}{}", v.detail);
+                    say!("    replay   {replay} --trace");
+                    say!("    shrink   {replay} --shrink");
                 }
             }
             for loss in &outcome.allowed {
-                println!("    allowed loss at {}: {} ({})", loss.at, loss.why, loss.invariant);
+                say!("    allowed loss at {}: {} ({})", loss.at, loss.why, loss.invariant);
             }
         }
-        Came::Crashed(words) if as_json => println!("{}", json!({"seed": scenario.seed, "crash": words})),
+        Came::Crashed(words) if as_json => say!("{}", json!({"seed": scenario.seed, "crash": words})),
         Came::Crashed(words) => {
-            println!("{name}: our own mistake: {words}");
-            println!("    replay   cargo sim --seed {} --trace", scenario.seed);
+            say!("{name}: our own mistake: {words}");
+            say!("    replay   {replay} --trace");
         }
         Came::Differed(a, b) if as_json => {
-            println!("{}", json!({"seed": scenario.seed, "digests": [format!("{a:016x}"), format!("{b:016x}")]}));
+            say!("{}", json!({"seed": scenario.seed, "digests": [format!("{a:016x}"), format!("{b:016x}")]}));
         }
-        Came::Differed(a, b) => println!("{name}: two runs differ: {a:016x} and {b:016x}"),
+        Came::Differed(a, b) => say!("{name}: two runs differ: {a:016x} and {b:016x}"),
     }
 }
 
@@ -313,6 +355,8 @@ fn quietly(run: impl FnOnce()) {
 #[derive(Default)]
 struct Tally {
     runs: u64,
+    /// Of them, those that were asked whether everything came back.
+    at_rest: u64,
     failed: u64,
     worst: Option<Exit>,
     entries: u64,
@@ -338,7 +382,8 @@ fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
             let Ok(mut tally) = tally.lock() else { return };
             tally.add(&came);
             if came.exit() != Exit::Clean {
-                report(&format!("seed {seed}"), &scenario, &came, arguments.json);
+                let replay = replay(&format!("--seed {seed}"), arguments);
+                report(&format!("seed {seed}"), &scenario, &came, &replay, arguments.json);
                 if !arguments.keep_going {
                     stop.store(true, Ordering::Relaxed);
                 }
@@ -362,6 +407,7 @@ impl Tally {
         self.runs += 1;
         if let Came::To(outcome) = came {
             self.entries += outcome.entries;
+            self.at_rest += u64::from(outcome.at_rest);
             self.millis += outcome.length.as_millis();
             self.allowed += outcome.allowed.len() as u64;
             for (what, count) in &outcome.counts {
@@ -378,16 +424,18 @@ impl Tally {
 
     fn print(&self, seconds: f64, arguments: &Arguments) {
         let simulated = self.millis as f64 / 1000.0;
+        let mut counts: BTreeMap<&str, u64> = COUNTED.iter().map(|name| (*name, 0)).collect();
+        counts.extend(&self.counts);
         if arguments.json {
-            println!(
+            say!(
                 "{}",
-                json!({"runs": self.runs, "failed": self.failed, "entries": self.entries, "seconds": seconds,
-                    "simulated_seconds": simulated, "allowed_losses": self.allowed, "counts": self.counts,
+                json!({"runs": self.runs, "at_rest": self.at_rest, "failed": self.failed, "entries": self.entries, "seconds": seconds,
+                    "simulated_seconds": simulated, "allowed_losses": self.allowed, "counts": counts,
                     "broken": self.broken})
             );
             return;
         }
-        println!(
+        say!(
             "{} seeds, {} failed; {} entries in {simulated:.0} simulated and {seconds:.1} real seconds ({:.0} entries/s, {:.0}x)",
             self.runs,
             self.failed,
@@ -396,15 +444,16 @@ impl Tally {
             simulated / seconds
         );
         for (what, count) in &self.broken {
-            println!("  {count:>8}  runs broke {what}");
+            say!("  {count:>8}  runs broke {what}");
         }
-        for (what, count) in &self.counts {
-            println!("  {count:>8}  {what}");
+        for (what, count) in &counts {
+            say!("  {count:>8}  {what}");
         }
-        println!("  {:>8}  allowed losses", self.allowed);
+        say!("  {:>8}  runs that were asked whether everything came back", self.at_rest);
+        say!("  {:>8}  allowed losses", self.allowed);
         let changed = Rules::changed(&arguments.rules);
         for (name, value) in changed {
-            println!("  under the rule {name}={value}");
+            say!("  under the rule {name}={value}");
         }
     }
 }
