@@ -4,4 +4,5 @@ mod allocations;
 mod hostile;
 mod keeper;
 mod oracle;
+mod small;
 mod vectors;

@@ -26,7 +26,7 @@ pub fn is_whole(file: &[u8]) -> bool {
 /// It is written before the snapshot and removed after the files, each step a barrier or behind one, so that a crash
 /// leaves the old history whole or the new one alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::store) struct Marker {
+pub struct Marker {
     snapshot: String,
     bytes: u64,
     sum: u32,
@@ -41,7 +41,7 @@ impl Marker {
         Marker { snapshot: snapshot_name(zxid), bytes, sum: sum.value(), obsolete }
     }
 
-    pub(in crate::store) fn to_bytes(&self) -> Bytes {
+    pub fn to_bytes(&self) -> Bytes {
         let mut text = format!("{} {} {:08x}\n", self.snapshot, self.bytes, self.sum);
         for name in &self.obsolete {
             text.push_str(name);
@@ -50,7 +50,7 @@ impl Marker {
         text.into()
     }
 
-    pub(in crate::store) fn parse(bytes: &[u8]) -> Option<Marker> {
+    pub fn parse(bytes: &[u8]) -> Option<Marker> {
         let mut lines = core::str::from_utf8(bytes).ok()?.lines();
         let mut first = lines.next()?.split(' ');
         Some(Marker {
