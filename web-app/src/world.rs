@@ -28,6 +28,10 @@ impl Run for World {
         World::step(self)
     }
 
+    fn next_at(&self) -> Option<Instant> {
+        World::next_at(self)
+    }
+
     fn entries(&self) -> u64 {
         World::entries(self)
     }
@@ -40,7 +44,7 @@ impl Run for World {
         for action in actions(self, stone, target) {
             World::inject(self, action);
         }
-        // They are done at this moment, before anything else happens.
+        // They are done now, last of all that happens at this moment.
         self.run_until(World::now(self));
     }
 
