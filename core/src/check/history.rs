@@ -326,13 +326,7 @@ fn is_it(batch: &Batch, records: u32, first: u64) -> bool {
 
 /// HIST-4: sequences of one producer epoch follow each other without gap or repetition, and what a producer made later
 /// comes later, also when it began a new epoch with what was not answered in the last.
-fn follow(
-    last: &mut OrdMap<i64, Last>,
-    batch: &Batch,
-    partition: &TopicPartition,
-    ghost: &Ghost,
-    find: &mut Findings,
-) {
+fn follow(last: &mut OrdMap<i64, Last>, batch: &Batch, partition: &TopicPartition, ghost: &Ghost, find: &mut Findings) {
     let end = (i64::from(batch.sequence) + batch.records() - 1) & i64::from(i32::MAX);
     let now = Last { epoch: batch.producer_epoch, sequence: end as i32, first: batch.first };
     let before = last.insert(batch.producer, now);

@@ -259,12 +259,28 @@ impl Life {
                 let data = data.and_then(|data| data.first_chunk::<8>().copied()).map(u64::from_be_bytes);
                 self.knows(&path, stat.version);
                 let (version, modified) = (stat.version, stat.mzxid);
-                self.note(ClientNote::Saw { session: self.name, path, data, version, modified, seen: zxid, watch: false });
+                self.note(ClientNote::Saw {
+                    session: self.name,
+                    path,
+                    data,
+                    version,
+                    modified,
+                    seen: zxid,
+                    watch: false,
+                });
             }
             (Asked::Read { path }, Err(KeeperError::NONODE)) => {
                 self.owned.retain(|(owned, _)| *owned != path);
                 let (version, modified) = (-1, Zxid::ZERO);
-                self.note(ClientNote::Saw { session: self.name, path, data: None, version, modified, seen: zxid, watch: false });
+                self.note(ClientNote::Saw {
+                    session: self.name,
+                    path,
+                    data: None,
+                    version,
+                    modified,
+                    seen: zxid,
+                    watch: false,
+                });
             }
             (Asked::Read { .. }, _) => {}
         }
