@@ -2,7 +2,7 @@
 #
 #   make interop           kafkajs, kcat, Apache's Java clients, zkCli, and Apache's dump tools on our files
 #   make bench             how fast it is, each row beside its peer measured in the same run (ROWS="start records")
-#   make soak              two hundred random stones at real processes under load
+#   make soak              two hundred random stones at real processes under load (SOAK_SEED=1 SOAK_STONES=200)
 
 APACHE := $(CACHE)/apache
 .PHONY: setup-apache setup-interop setup-bench interop bench soak
@@ -41,3 +41,10 @@ bench: setup-bench
 	@target/release/sim --bench
 	@GLASSHOUSE_CACHE=$(CACHE) GLASSHOUSE_BIN=target/release/glasshouse \
 	 GLASSHOUSE_BENCH_DRIVER=target/release/bench-driver $(PYTHON)/bin/python tests/bench/bench.py $(ROWS)
+
+# A new seed each time, printed; a failure says which, and where its folder is.
+soak: export SOAK_SEED ?= $(shell date +%s)
+soak: export SOAK_STONES ?= 200
+soak:
+	cargo build --release -q -p glasshouse-node
+	cargo test --release -p glasshouse-tests --test soak -- --nocapture --test-threads 1

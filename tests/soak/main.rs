@@ -4,8 +4,8 @@
 //!
 //! Once on the page cache, which survives `kill -9`, and once on a disk that holds writes in the process until
 //! `fdatasync`, so that each `kill -9` is a power loss. A few stones in `make test`; `make soak` throws hundreds.
-//! SOAK_SEED and SOAK_STONES say otherwise. The schedule of stones is a function of the seed; what processes make of it
-//! is not, so a failure keeps its folder and says where it is.
+//! SOAK_SEED and SOAK_STONES say otherwise, and SOAK_LOG what nodes log. The schedule of stones is a function of the
+//! seed; what processes make of it is not, so a failure keeps its folder and says where it is.
 
 mod stones;
 
@@ -70,7 +70,8 @@ fn soak(hold: &str, seed: u64) {
     let stones = number("SOAK_STONES", 20);
     println!("soak: SOAK_SEED={seed} SOAK_STONES={stones}, writes are held in the {hold}");
     let begun = Instant::now();
-    let mut cluster = ProcessCluster::start(&["--stones", "--hold", hold]);
+    let log = std::env::var("SOAK_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let mut cluster = ProcessCluster::start(&["--stones", "--hold", hold, "--log", &log]);
     cluster.keep_data();
     let evidence = Evidence { seed, data: cluster.data.clone() };
     let mut load = begin_load(&cluster, seed);
@@ -86,12 +87,11 @@ fn soak(hold: &str, seed: u64) {
         }
         thrower.heal();
         load.moves();
-        println!("{:7.1} s  all is healed, and everybody is served", begun.elapsed().as_secs_f32());
+        load.in_sync();
+        println!("{:7.1} s  all is healed: everybody is served, every replica in sync", begun.elapsed().as_secs_f32());
         require_no_end(&cluster);
     }
     let say = |what: &str| println!("{:7.1} s  {what}", begun.elapsed().as_secs_f32());
-    load.in_sync();
-    say("every replica is in sync");
     load.finish();
     say("everything written is acknowledged, and read");
     load.in_sync();
