@@ -12,8 +12,10 @@ mod stones;
 use glasshouse_core::sim::scenario::{ClientSpec, TopicSpec};
 use glasshouse_tests::aftermath::Aftermath;
 use glasshouse_tests::load::Load;
+use glasshouse_tests::load::book::Book;
 use glasshouse_tests::process::ProcessCluster;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use stones::Thrower;
 
@@ -31,12 +33,17 @@ fn number(variable: &str, default: u64) -> u64 {
 struct Evidence {
     seed: u64,
     data: PathBuf,
+    book: Arc<Book>,
 }
 
 impl Drop for Evidence {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("SOAK_SEED={}; the folder is kept: {} (up.log in it)", self.seed, self.data.display());
+            let _ = self.book.write(&self.data.join("told.txt"));
+            let (seed, data) = (self.seed, self.data.display());
+            println!(
+                "SOAK_SEED={seed}; the folder is kept: {data} (in it up.log, and told.txt: what clients were told)"
+            );
         } else {
             let _ = std::fs::remove_dir_all(&self.data);
         }
@@ -73,8 +80,8 @@ fn soak(hold: &str, seed: u64) {
     let log = std::env::var("SOAK_LOG").unwrap_or_else(|_| "warn".to_owned());
     let mut cluster = ProcessCluster::start(&["--stones", "--hold", hold, "--log", &log]);
     cluster.keep_data();
-    let evidence = Evidence { seed, data: cluster.data.clone() };
     let mut load = begin_load(&cluster, seed);
+    let evidence = Evidence { seed, data: cluster.data.clone(), book: load.book.clone() };
     load.moves();
 
     let mut thrower = Thrower::new(&cluster, seed);

@@ -68,6 +68,20 @@ impl Book {
         self.pages().wrongs.clone()
     }
 
+    /// Writes it down as text, a line for each note.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn write(&self, file: &std::path::Path) -> std::io::Result<()> {
+        let lines = self
+            .pages()
+            .told
+            .iter()
+            .map(|told| format!("{} {} {:?}\n", told.at, told.client, told.note))
+            .collect::<String>();
+        std::fs::write(file, lines)
+    }
+
     /// Everything, in the order in which it was told.
     pub fn told(&self) -> Vec<Told> {
         self.pages().told.clone()

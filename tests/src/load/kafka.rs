@@ -96,7 +96,9 @@ pub async fn produce(
             bytes.resize(64, b'.');
             let partition_name = TopicPartition { topic: how.topic.clone(), partition };
             book.note(how.client, ClientNote::Produces { partition: partition_name, first: value, records: 1 });
-            match producer.send(&how.topic, Some(partition), NewRecord::new(0, None, Some(&bytes))).await {
+            // By the clock: retention goes by it.
+            let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
+            match producer.send(&how.topic, Some(partition), NewRecord::new(now, None, Some(&bytes))).await {
                 Ok(delivery) => drop(sent.send((partition, value, delivery))),
                 Err(error) => book.wrong(how.client, format!("cannot send: {error}")),
             }

@@ -196,7 +196,7 @@ impl Partition {
             next = batch.header.next();
             stamped.push(batch.keep());
         }
-        self.log.append(stamped, &self.settings, at.now, fx);
+        self.log.append(stamped, &self.settings, fx);
         if at.settings.flush == Flush::Batch {
             self.log.sync(fx);
         }

@@ -129,7 +129,7 @@ impl Partition {
         }
         let stamped = batch.stamp(self.log.end(), self.leader_epoch);
         let appended = Appended { base: stamped.base, last: stamped.last, duplicate: false };
-        self.log.append(vec![stamped], &self.settings, at.now, fx);
+        self.log.append(vec![stamped], &self.settings, fx);
         if at.settings.flush == Flush::Batch {
             self.log.sync(fx);
         }

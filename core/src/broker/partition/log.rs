@@ -14,7 +14,7 @@ use crate::record::batch::Stamped;
 use crate::record::epoch_cache::{EpochCache, EpochEnd};
 use crate::record::offset::{LogRange, Offset};
 use crate::record::producer::ProducerStates;
-use crate::time::{Now, Span, UnixMillis};
+use crate::time::{Span, UnixMillis};
 
 /// How many of the newest batches are remembered one by one.
 const RECENT: usize = 64;
@@ -185,13 +185,13 @@ impl Log {
     }
 
     /// Appends batches that continue the log (a follower's may leave gaps), rolling first where that is due.
-    pub fn append(&mut self, batches: Vec<Stamped>, settings: &TopicSettings, now: Now, fx: &mut Effects<Effect>) {
+    pub fn append(&mut self, batches: Vec<Stamped>, settings: &TopicSettings, fx: &mut Effects<Effect>) {
         let mut run = Vec::with_capacity(batches.len());
         let mut new_epoch = false;
         for batch in batches {
             assert!(batch.base >= self.end, "a batch at {} appended to a log that ends at {}", batch.base, self.end);
             let size = batch.size();
-            if self.must_roll(size, settings, now) {
+            if self.must_roll(size, batch.max_timestamp, settings) {
                 self.store_append(core::mem::take(&mut run), fx);
                 self.roll(fx);
             }
@@ -424,12 +424,14 @@ impl Log {
         self.last_ticket
     }
 
-    fn must_roll(&self, size: u64, settings: &TopicSettings, now: Now) -> bool {
+    /// A segment is as old as what is to be written is younger than its first batch, by their own timestamps: records
+    /// of long ago, written today, do not get a segment each.
+    fn must_roll(&self, size: u64, timestamp: i64, settings: &TopicSettings) -> bool {
         let active = self.segments.back().expect("a log has an active segment");
         if active.bytes == 0 {
             return false;
         }
-        let age = now.wall.0.saturating_sub(self.rolls_after);
+        let age = timestamp.saturating_sub(self.rolls_after);
         active.bytes + size > settings.segment_bytes.max(1) as u64
             || (self.rolls_after >= 0 && age > settings.segment_ms)
     }

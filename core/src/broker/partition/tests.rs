@@ -427,6 +427,25 @@ fn a_batch_sent_twice_lands_once_also_at_the_next_leader() {
     assert_eq!(world.end(B), 2);
 }
 
+/// A segment's age is that of its records: whoever copies records of last year gets one segment for them, not one each.
+#[test]
+fn records_of_long_ago_share_a_segment() {
+    let mut log =
+        Log::create(TopicPartition::new("orders", 0), TopicId([1; 16]), Ticket::default(), &mut Effects::default());
+    let settings = TopicSettings { segment_ms: 1_000, ..TopicSettings::default() };
+    let mut rolls = |timestamp: i64| {
+        let built = BatchBuilder::default().record(NewRecord::new(timestamp, None, None)).build();
+        let batch = batches(built).next().unwrap().unwrap().stamp(log.end(), LeaderEpoch(1));
+        let mut fx = Effects::default();
+        log.append(vec![batch], &settings, &mut fx);
+        fx.effects.iter().any(|effect| matches!(effect, Effect::Store { op: StoreOp::Roll { .. }, .. }))
+    };
+    assert_eq!(
+        [0, 10, 1_000, 5, 1_001, 1_500].map(|timestamp| rolls(timestamp)),
+        [false, false, false, false, true, false]
+    );
+}
+
 #[test]
 fn a_fresh_leader_does_not_say_where_its_log_ends() {
     let mut world = Replicas::new(&[A, B], Rules::default());

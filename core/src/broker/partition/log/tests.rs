@@ -4,12 +4,10 @@ use super::*;
 use crate::id::{ProducerEpoch, ProducerId};
 use crate::record::batch::build::control_batch;
 use crate::record::batch::{Batch, BatchBuilder, ControlKind, NewRecord};
-use crate::time::Instant;
 
 struct Bench {
     log: Log,
     settings: TopicSettings,
-    now: Now,
     fx: Effects<Effect>,
 }
 
@@ -19,20 +17,19 @@ impl Bench {
         let name = TopicPartition::new("orders", 0);
         let log = Log::create(name, TopicId([1; 16]), Ticket::default(), &mut fx);
         fx.effects.clear();
-        Bench { log, settings, now: Now { at: Instant::ZERO, wall: UnixMillis(0) }, fx }
+        Bench { log, settings, fx }
     }
 
-    /// Appends one sealed batch at this time.
-    fn append_at(&mut self, millis: i64, batch: &[u8]) {
-        self.now.wall = UnixMillis(millis);
+    /// Appends one sealed batch.
+    fn append(&mut self, batch: &[u8]) {
         let batch = Batch::take(&batch.to_vec().into()).unwrap().stamp(self.log.end(), LeaderEpoch(1));
-        self.log.append(vec![batch], &self.settings, self.now, &mut self.fx);
+        self.log.append(vec![batch], &self.settings, &mut self.fx);
     }
 
-    /// A record that is made and appended at this time.
+    /// Appends a record that was made at this time.
     fn record_at(&mut self, millis: i64) {
         let batch = BatchBuilder::default().record(NewRecord::new(millis, None, Some(b"x"))).build();
-        self.append_at(millis, &batch);
+        self.append(&batch);
     }
 
     fn commit(&mut self, upto: i64) {
@@ -133,15 +130,15 @@ fn a_committed_reader_sees_no_open_transaction() {
     let marker = |producer, kind| control_batch(producer, ProducerEpoch(0), kind, 3, 1);
     let mut bench = Bench::new(settings());
     bench.record_at(1);
-    bench.append_at(1, &batch(anna));
-    bench.append_at(1, &batch(bob));
+    bench.append(&batch(anna));
+    bench.append(&batch(bob));
     bench.commit(3);
     assert_eq!((bench.log.high_watermark(), bench.log.last_stable()), (Offset(3), Offset(1)));
-    bench.append_at(1, &marker(anna, ControlKind::Commit));
+    bench.append(&marker(anna, ControlKind::Commit));
     assert_eq!(bench.log.last_stable(), Offset(1), "her marker is not committed yet");
     bench.commit(4);
     assert_eq!(bench.log.last_stable(), Offset(2), "his transaction is open still");
-    bench.append_at(1, &marker(bob, ControlKind::Abort));
+    bench.append(&marker(bob, ControlKind::Abort));
     bench.record_at(1);
     bench.commit(6);
     assert_eq!((bench.log.high_watermark(), bench.log.last_stable()), (Offset(6), Offset(6)));

@@ -327,7 +327,8 @@ impl State {
         lot.unknown = match code {
             None => lot.unknown || error.is_unknown(),
             Some(ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND) => true,
-            Some(_) => lot.unknown && !out_of_turn,
+            // Out of turn may also mean: in the log already, and so long ago that the broker does not remember.
+            Some(_) => lot.unknown,
         };
         queue.draining = true;
         if again {
@@ -336,6 +337,11 @@ impl State {
             return Answered { freed: 0, stale: true };
         }
         queue.renumber |= lot.stamp.is_some();
+        // Refused now, but perhaps taken before.
+        let error = match lot.unknown {
+            true => Error::Lost { address: place.to_string(), why: format!("an earlier answer was, and now: {error}") },
+            false => error,
+        };
         Answered { freed: settle_at(queue, at, Err(error)), stale: false }
     }
 }

@@ -94,6 +94,27 @@ fn a_gap_begins_a_new_epoch_and_nothing_that_may_be_there_is_sent_again() {
     assert_eq!(rig.state.outstanding(), 0);
 }
 
+/// A broker remembers five batches of each producer, and fewer after a restart: an older one that it has is out of order
+/// to it.
+#[test]
+fn what_may_be_there_is_not_sent_again_because_a_broker_forgot_it() {
+    let mut rig = Rig::new();
+    rig.settings.in_flight = 3;
+    ["a", "b", "c"].iter().for_each(|text| rig.put(text));
+    assert_eq!(rig.sends(1).len(), 3);
+    (1..=3).for_each(|number| rig.lost(number));
+    assert_eq!(rig.sends(2), [(1, 0, 0), (2, 0, 1), (3, 0, 2)]);
+    // All three are in the log; the broker knows the last.
+    rig.code(2, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    rig.code(1, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    rig.code(3, ErrorCode::NONE);
+    assert_eq!(rig.sends(3), []);
+    assert_eq!(rig.outcomes(), ["failed", "failed", "ok"]);
+    assert!(rig.deliveries.iter().take(2).all(|it| it.now().unwrap().unwrap_err().is_unknown()));
+    rig.put("d");
+    assert_eq!(rig.sends(4), [(4, 1, 0)], "what comes next begins a new epoch");
+}
+
 #[test]
 fn a_batch_is_given_up_after_the_delivery_timeout() {
     let mut rig = Rig::new();
