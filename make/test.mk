@@ -31,7 +31,7 @@ lint:
 
 test-core:
 	cargo test -p glasshouse-core
-	cargo test --release -p glasshouse-core --test digests
+	cargo test --release -p glasshouse-core --features serde --test digests
 
 test-node:
 	cargo test -p glasshouse-node

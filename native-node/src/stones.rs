@@ -34,12 +34,15 @@ impl Lying {
     }
 }
 
+/// Who listens at a host and port.
+type Names = BTreeMap<(Arc<str>, u16), NodeId>;
+
 /// Shared by everything in a node that moves bytes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stones {
     lying: Arc<watch::Sender<Lying>>,
     /// Which node listens at an address, so that a cut reaches a broker's dials to keepers too.
-    names: Arc<Mutex<BTreeMap<(Arc<str>, u16), NodeId>>>,
+    names: Arc<Mutex<Names>>,
 }
 
 impl Default for Stones {
@@ -95,9 +98,7 @@ impl Stones {
 
     /// Takes the stone that waits for the next Produce answer.
     pub fn take_reply(&self) -> Option<ReplyStone> {
-        if self.lying.borrow().reply.is_none() {
-            return None;
-        }
+        self.lying.borrow().reply?;
         let mut taken = None;
         self.lying.send_modify(|lying| taken = lying.reply.take());
         taken
