@@ -13,7 +13,6 @@ use crate::observe::recording::boot::{Beginning, What};
 use crate::observe::routes::Routes;
 use crate::observe::{Observer, http};
 use crate::stones::Stones;
-use glasshouse_core::keeper as zk;
 use glasshouse_core::machine::Effects;
 use glasshouse_core::node::Input;
 use glasshouse_core::store::Store;
@@ -241,13 +240,7 @@ fn beginning(config: &NodeConfig, store: &mut Store<FileDisk>, now: Now) -> Resu
     let what = match &config.role {
         Role::Keeper(settings) => {
             let image = store.boot_keeper().map_err(|refused| refused.to_string())?;
-            let boot = zk::Boot {
-                accepted: image.accepted_epoch,
-                current: image.current_epoch,
-                snapshot: image.snapshot,
-                txns: image.txns,
-            };
-            What::Keeper(settings.clone(), boot)
+            What::Keeper(settings.clone(), image.into())
         }
         Role::Broker(settings) => {
             let image = store.boot_broker().map_err(|refused| refused.to_string())?;

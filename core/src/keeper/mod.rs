@@ -32,7 +32,7 @@ pub use pipeline::{Connection, Standing};
 
 use crate::api::keeper::Reply;
 use crate::api::peer::{ChannelKind, PeerMessage};
-use crate::api::storage::{Lane, StoreOp};
+use crate::api::storage::{KeeperImage, Lane, StoreOp};
 use crate::id::{ConnId, SessionId, ZabEpoch, Zxid};
 use crate::machine::{Effects, Machine};
 use crate::node;
@@ -107,6 +107,13 @@ pub struct Boot {
     pub snapshot: Option<(Zxid, Bytes)>,
     /// The journal above the snapshot, in order.
     pub txns: Vec<(Zxid, Bytes)>,
+}
+
+impl From<KeeperImage> for Boot {
+    fn from(image: KeeperImage) -> Boot {
+        let KeeperImage { accepted_epoch, current_epoch, snapshot, txns, recent: _, cuts: _ } = image;
+        Boot { accepted: accepted_epoch, current: current_epoch, snapshot, txns }
+    }
 }
 
 /// One server of the ensemble.

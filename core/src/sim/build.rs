@@ -91,13 +91,7 @@ pub fn machine(
     match id {
         NodeId::Keeper(me) => {
             let image = store.boot_keeper().map_err(|refused| refused.to_string())?;
-            let boot = zk::Boot {
-                accepted: image.accepted_epoch,
-                current: image.current_epoch,
-                snapshot: image.snapshot,
-                txns: image.txns,
-            };
-            let keeper = Keeper::recover(keeper_config(scenario, me), boot, entropy, now, fx);
+            let keeper = Keeper::recover(keeper_config(scenario, me), image.into(), entropy, now, fx);
             Ok(Node::Keeper(Box::new(keeper)))
         }
         NodeId::Broker(number) => {
