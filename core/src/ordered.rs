@@ -7,6 +7,7 @@
 //! chunks have.
 
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::ops::{Bound, Index, RangeBounds};
@@ -549,6 +550,30 @@ impl<T: fmt::Debug> fmt::Debug for OrdSet<T> {
     }
 }
 
+/// Sorts a slice whose elements are too seldom sorted to be worth a sort of their own in the page: equal ones keep their
+/// order, and only the last step knows their type.
+pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
+    let order = order_of(items.len(), &|a, b| compare(&items[a], &items[b]));
+    for at in 0..items.len() {
+        // What belongs here may have been swapped away to make room for an earlier one.
+        let mut from = order[at];
+        while from < at {
+            from = order[from];
+        }
+        items.swap(at, from);
+    }
+}
+
+/// The places of as many things in ascending order.
+fn order_of(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = Vec::with_capacity(count);
+    for at in 0..count {
+        let place = order.partition_point(|held| compare(*held, at).is_le());
+        order.insert(place, at);
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -569,6 +594,18 @@ mod tests {
         let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);
         hasher.finish()
+    }
+
+    #[test]
+    fn sorting_keeps_equals_in_their_order() {
+        for seed in 1..=50 {
+            let mut rng = Rng::at(&[seed]);
+            let mut ours: Vec<(u64, u64)> = (0..rng.range(0, 60)).map(|n| (rng.range(0, 20), n)).collect();
+            let mut model = ours.clone();
+            sort_by(&mut ours, |a, b| a.0.cmp(&b.0));
+            model.sort_by_key(|(key, _)| *key);
+            assert_eq!(ours, model);
+        }
     }
 
     #[test]

@@ -52,12 +52,12 @@ macro_rules! rules {
                             $safe_name => $kind::$safe,
                             $($alt_name => $kind::$alt,)*
                             $($old_name => $kind::$old,)+
-                            _ => return Err(format!("rule {rule} is one of {}, not {value:?}",
+                            _ => return Err(format!("rule {rule} is one of {}, not \"{value}\"",
                                 [$safe_name, $($alt_name,)* $($old_name),+].join(", "))),
                         };
                         Ok(())
                     })+
-                    _ => Err(format!("no rule is called {rule:?}; there are {}", [$(stringify!($field)),+].join(", "))),
+                    _ => Err(format!("no rule is called \"{rule}\"; there are {}", [$(stringify!($field)),+].join(", "))),
                 }
             }
 

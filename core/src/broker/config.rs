@@ -95,9 +95,9 @@ macro_rules! settings {
                             self.$field = parsed;
                             Ok(())
                         }
-                        None => Err(format!("{name} cannot be {value:?}")),
+                        None => Err(format!("{name} cannot be \"{value}\"")),
                     },)+
-                    _ => Err(format!("no setting is called {name:?}")),
+                    _ => Err(format!("no setting is called \"{name}\"")),
                 }
             }
 

@@ -276,7 +276,7 @@ impl Broker {
         let correlation = self.last_correlation.wrapping_add(1) & i32::MAX;
         let request = self.alter.take_request(self.id, self.registration.epoch, correlation);
         let sent = self.call(Call::AlterPartition { to }, Request::AlterPartition(request), fx);
-        assert!(sent == Some(correlation), "AlterPartition sent as {sent:?}, not {correlation}");
+        assert!(sent == Some(correlation), "AlterPartition was not sent as {correlation}");
         self.deadlines.set(Timer::AlterPartitionTimeout, now.at + self.settings.controller_socket_timeout);
     }
 

@@ -14,7 +14,7 @@ use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, Event, Ke
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, sort_by};
 use crate::time::{Instant, Now, Span};
 use std::sync::Arc;
 
@@ -198,7 +198,7 @@ impl Broker {
             }
             Question::ConfigChanges => {
                 let Ok(Done::Children { mut names, .. }) = answer else { return };
-                names.sort();
+                sort_by(&mut names, Ord::cmp);
                 let seen = self.registration.config_seen.clone();
                 for name in names.into_iter().filter(|name| seen.as_ref().is_none_or(|seen| name > seen)) {
                     let path = format!("{}/{name}", znodes::CONFIG_CHANGES);

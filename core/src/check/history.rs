@@ -3,14 +3,15 @@
 //! Producers: what was acknowledged is where they were told. Consumers: nobody sees what is not committed, and what was
 //! seen never changes. ZooKeeper's clients: writes and reads agree with the one order of transactions.
 
-use super::Findings;
 use super::log::{Batch, Ghost, Logs};
+use super::{Findings, or_none};
 use crate::id::{SessionId, TopicPartition, Zxid};
 use crate::note::client::ClientNote;
 use crate::ordered::OrdMap;
 use crate::time::Instant;
 use crate::znode::{Txn, TxnHeader};
 use bytes::Bytes;
+use core::fmt;
 use std::sync::Arc;
 
 /// Versions of one znode that are remembered.
@@ -31,6 +32,17 @@ struct Version {
     at: Instant,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&state(self.version, self.data, self.zxid))
+    }
+}
+
+/// A znode's state as a sentence has it.
+fn state(version: i32, data: Option<u64>, zxid: Zxid) -> String {
+    format!("version {version}, value {}, written at {zxid}", or_none(data))
+}
+
 /// How far the sequences of one partition's committed log were followed.
 #[derive(Clone, Debug, Default)]
 struct Sequences {
@@ -46,6 +58,12 @@ struct Last {
     sequence: i32,
     /// What its first record holds: a producer numbers all it makes, whatever its epoch.
     first: Option<u64>,
+}
+
+impl fmt::Display for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {} up to sequence {}, value {}", self.epoch, self.sequence, or_none(self.first))
+    }
 }
 
 /// What clients were told, as far as it can still be contradicted.
@@ -156,8 +174,8 @@ impl Histories {
             match ghost.may_be_gone(base) {
                 Some(why) => find.allow("HIST-1", || format!("{partition} lost the acknowledged write at {base}: {why}")),
                 None => find.fire("HIST-1", || {
-                    let held = there.map_or("nothing committed".to_owned(), |batch| format!("{batch:?}"));
-                    format!("value {first} was acknowledged at offset {base} of {partition} by acks=all, where there is {held}")
+                    let held = or_none(there);
+                    format!("value {first} was acknowledged at offset {base} of {partition} by acks=all; committed there: {held}")
                 }),
             }
         } else if acks == 1 && base >= ghost.high_watermark() {
@@ -212,7 +230,8 @@ impl Histories {
         }
         if held.is_none_or(|held| held.version != version || held.data != data) {
             find.fire("HIST-5", || {
-                format!("session {session} was told that {path} has version {version}, value {data:?} by {zxid}; it has {held:?}")
+                let told = state(version, data, zxid);
+                format!("session {session} was told of {path}: {told}; it has {}", or_none(held))
             });
         }
     }
@@ -244,9 +263,8 @@ impl Histories {
         };
         if !agrees {
             find.fire("HIST-7", || {
-                format!(
-                    "session {session} reads version {version}, value {data:?} of {path}, modified at {modified}, in the state of {seen}: it is {held:?}"
-                )
+                let read = state(version, data, modified);
+                format!("session {session} reads {path}: {read}, in the state of {seen}: it is {}", or_none(held))
             });
         }
     }
@@ -343,8 +361,13 @@ fn follow(last: &mut OrdMap<i64, Last>, batch: &Batch, partition: &TopicPartitio
     if !fits && ghost.may_be_gone(batch.base).is_none() {
         find.fire("HIST-4", || {
             format!(
-                "{partition}, offset {}: producer {} epoch {} sequence {}, value {:?}, follows {before:?}",
-                batch.base, batch.producer, batch.producer_epoch, batch.sequence, batch.first
+                "{partition}, offset {}: producer {} epoch {} sequence {}, value {}, follows {}",
+                batch.base,
+                batch.producer,
+                batch.producer_epoch,
+                batch.sequence,
+                or_none(batch.first),
+                or_none(before)
             )
         });
     }
@@ -376,7 +399,10 @@ fn on_read(
     } else if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
         let held = ghost.committed_at(base);
         find.fire("HIST-2", || {
-            format!("a consumer reads value {first} at offset {base} of {partition}, where {held:?} was committed")
+            format!(
+                "a consumer reads value {first} at offset {base} of {partition}; committed there: {}",
+                or_none(held)
+            )
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Leaders, ISRs and controllers as the ensemble has them: every committed write of the znodes that say so
 //! (protocol.md D.2-2, -3, -17, -20).
 
-use super::Findings;
+use super::{Findings, listed, or_none};
 use crate::api::kafka::{self, AlterableConfig};
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
 use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, TopicPartition, Zxid};
@@ -140,8 +140,9 @@ impl Cluster {
                 let assigned = &partition.assigned;
                 find.fire("ISR-1", || {
                     format!(
-                        "{name} is assigned to {assigned:?} at {zxid} while broker {stray} is in its ISR {:?}",
-                        state.isr
+                        "{name} is assigned to {} at {zxid} while broker {stray} is in its ISR {}",
+                        listed(assigned),
+                        listed(&state.isr)
                     )
                 });
             }
@@ -152,12 +153,14 @@ impl Cluster {
         let partition = self.partitions.entry(name.clone()).or_default();
         let PartitionState { isr, leader, leader_epoch, controller_epoch, .. } = &state;
         if isr.is_empty() || leader.is_some_and(|leader| !isr.contains(&leader)) {
-            find.fire("ISR-1", || format!("{name} is led by {leader:?} with the ISR {isr:?} at {zxid}"));
+            find.fire("ISR-1", || {
+                format!("{name} is led by {} with the ISR {} at {zxid}", or_none(*leader), listed(isr))
+            });
         }
         if let Some(stray) = partition.stray(isr) {
             let assigned = &partition.assigned;
             find.fire("ISR-1", || {
-                format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {assigned:?}")
+                format!("broker {stray} is in the ISR of {name} at {zxid}, assigned are {}", listed(assigned))
             });
         }
         if let Some(before) = &partition.state {
@@ -168,7 +171,9 @@ impl Cluster {
                 let (was, old, at) = (before.leader, before.leader_epoch, partition.version);
                 find.fire("ISR-3", || {
                     format!(
-                        "{name} goes from leader {was:?}, epoch {old}, version {at} to {leader:?}, {leader_epoch}, {version} at {zxid}"
+                        "{name} goes from leader {}, epoch {old}, version {at} to {}, {leader_epoch}, {version} at {zxid}",
+                        or_none(was),
+                        or_none(*leader)
                     )
                 });
             }

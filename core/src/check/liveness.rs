@@ -4,7 +4,7 @@
 use super::isr::Partition;
 use super::log::whole::Held;
 use super::wiring::Hook;
-use super::{Checks, Findings, ReadLog};
+use super::{Checks, Findings, ReadLog, listed, or_none};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::id::{BrokerId, ControllerEpoch, KeeperId, NodeId, SessionId, TopicPartition, Zxid};
@@ -170,7 +170,7 @@ pub fn ensemble(keepers: &[Standing], patience: Span, find: &mut Findings) {
     let leads = |role: &Role| matches!(role, Role::Leading { established: true, .. });
     let leaders: Vec<KeeperId> = keepers.iter().filter(|keeper| leads(&keeper.role)).map(|keeper| keeper.id).collect();
     let [leader] = leaders[..] else {
-        return find.fire("LIVE-1", || format!("the ensemble has {} leaders: {leaders:?}", leaders.len()));
+        return find.fire("LIVE-1", || format!("the ensemble has {} leaders: {}", leaders.len(), listed(&leaders)));
     };
     for Standing { id: me, role, applied, lags } in keepers {
         let follows = match *role {
@@ -181,10 +181,22 @@ pub fn ensemble(keepers: &[Standing], patience: Span, find: &mut Findings) {
             }
         };
         if !follows {
-            find.fire("LIVE-1", || format!("keeper-{me} does not serve under keeper-{leader}: it is {role:?}"));
+            find.fire("LIVE-1", || format!("keeper-{me} does not serve under keeper-{leader}: it is {}", name(*role)));
         } else if *lags > patience {
             find.fire("LIVE-1", || format!("keeper-{me} stands at {applied}; what follows was committed {lags} ago"));
         }
+    }
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Looking => "looking",
+        Role::Leading { established: true, .. } => "leading",
+        Role::Leading { established: false, .. } => "about to lead",
+        Role::Following { serving: true, .. } => "following another",
+        Role::Following { serving: false, .. } => "about to follow",
+        Role::Observing { serving: true, .. } => "observing another",
+        Role::Observing { serving: false, .. } => "about to observe",
     }
 }
 
@@ -192,7 +204,7 @@ pub fn ensemble(keepers: &[Standing], patience: Span, find: &mut Findings) {
 pub fn controller(brokers: &[(BrokerId, bool, Option<ControllerEpoch>)], find: &mut Findings) {
     let controllers: Vec<BrokerId> = brokers.iter().filter(|(.., epoch)| epoch.is_some()).map(|(id, ..)| *id).collect();
     if controllers.len() != 1 {
-        find.fire("LIVE-2", || format!("there are {} controllers: {controllers:?}", controllers.len()));
+        find.fire("LIVE-2", || format!("there are {} controllers: {}", controllers.len(), listed(&controllers)));
     }
     if let Some((id, ..)) = brokers.iter().find(|(_, registered, _)| !registered) {
         find.fire("LIVE-7", || format!("broker {id} is not registered"));
@@ -211,16 +223,22 @@ pub fn partition(
     let Some(state) = told.state.as_ref().filter(|state| state.isr.iter().any(|id| live.contains(id))) else { return };
     let Some((hw, end)) = ends else {
         return find.fire("LIVE-3", || {
-            format!("nobody leads {name}: the ensemble has leader {:?}, epoch {}", state.leader, state.leader_epoch)
+            format!(
+                "nobody leads {name}: the ensemble has leader {}, epoch {}",
+                or_none(state.leader),
+                state.leader_epoch
+            )
         });
     };
     if let Some(stray) = state.isr.iter().find(|id| !told.assigned.contains(id)) {
-        find.fire("ISR-1", || format!("broker {stray} is in the ISR of {name}, assigned are {:?}", told.assigned));
+        find.fire("ISR-1", || {
+            format!("broker {stray} is in the ISR of {name}, assigned are {}", listed(&told.assigned))
+        });
     }
     let out: Vec<_> = told.assigned.iter().filter(|id| live.contains(id) && !state.isr.contains(id)).collect();
     if !out.is_empty() {
         find.fire("LIVE-4", || {
-            format!("brokers {out:?} are live and not in the ISR of {name}, which is {:?}", state.isr)
+            format!("brokers {} are live and not in the ISR of {name}, which is {}", listed(out), listed(&state.isr))
         });
     }
     if hw < end && still {
@@ -238,6 +256,6 @@ pub fn unanswered(client: NodeId, waits: Option<Span>, patience: Span, what: &st
 /// LIVE-7.
 pub fn session(client: NodeId, session: Option<SessionId>, is_open: impl Fn(SessionId) -> bool, find: &mut Findings) {
     if !session.is_some_and(is_open) {
-        find.fire("LIVE-7", || format!("{client} has no session: {session:?}"));
+        find.fire("LIVE-7", || format!("{client} has no session of the ensemble: {}", or_none(session)));
     }
 }

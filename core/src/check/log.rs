@@ -8,12 +8,13 @@ mod duties;
 pub mod whole;
 
 use super::run::Run;
-use super::{Faults, Findings};
+use super::{Faults, Findings, listed, or_none};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::ordered::OrdMap;
 use crate::queue::Queue;
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
+use core::fmt;
 use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync, take_back};
 
 /// Committed batches that are remembered of each partition.
@@ -32,6 +33,13 @@ pub struct Batch {
     pub producer: i64,
     pub producer_epoch: i16,
     pub sequence: i32,
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Batch { base, last, epoch, crc, .. } = self;
+        write!(f, "{base} to {last} of epoch {epoch}, checksum {crc:08x}, value {}", or_none(self.first))
+    }
 }
 
 impl Batch {
@@ -475,7 +483,7 @@ impl Logs {
         find: &mut Findings,
     ) {
         if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0 || pair[0].1 >= pair[1].1) {
-            find.fire("LOG-5", || format!("broker {id}: the epochs of {partition} do not rise: {entries:?}"));
+            find.fire("LOG-5", || format!("broker {id}: the epochs of {partition} do not rise"));
         }
         let Some(ghost) = self.ghosts.get(partition) else { return };
         if let Some(last) = ghost.replicas.get(&id).and_then(|replica| replica.tail.back()) {
@@ -485,8 +493,10 @@ impl Logs {
             if epoch != Some(last.epoch) && !is_torn {
                 find.fire("LOG-5", || {
                     format!(
-                        "broker {id}: offset {} of {partition} is of epoch {}, its epoch cache says {epoch:?}",
-                        last.base, last.epoch
+                        "broker {id}: offset {} of {partition} is of epoch {}, its epoch cache says {}",
+                        last.base,
+                        last.epoch,
+                        or_none(epoch)
                     )
                 });
             }

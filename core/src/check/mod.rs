@@ -46,6 +46,7 @@ use crate::rules::Rules;
 use crate::time::{Instant, Span};
 use crate::znode::LoggedTxn;
 use bytes::Bytes;
+use core::fmt;
 use history::Histories;
 use isr::Cluster;
 use log::{Logs, Restart};
@@ -596,6 +597,21 @@ fn judge_in_sync(
             format!("broker {id} commits {partition} up to {upto} with {members} in sync, {needed} are needed")
         });
     }
+}
+
+/// `1, 2, 3`, or `none`. Sentences for people are not made with `Debug`, which would bring every field's name along.
+fn listed<'a, T: fmt::Display + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
+    let mut list = String::new();
+    for item in items {
+        list += if list.is_empty() { "" } else { ", " };
+        list += &item.to_string();
+    }
+    if list.is_empty() { "none".to_owned() } else { list }
+}
+
+/// What is there, or `none`.
+fn or_none(what: Option<impl fmt::Display>) -> String {
+    what.map_or_else(|| "none".to_owned(), |what| what.to_string())
 }
 
 /// Under which name the swarm counts a fact.

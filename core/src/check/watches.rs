@@ -52,9 +52,8 @@ impl Watches {
             && modified.is_none_or(|modified| modified > since)
         {
             find.fire("TREE-5", || {
-                format!(
-                    "session {session} watches {path} since {since} and sees it changed, {modified:?}, before it is told"
-                )
+                let how = modified.map_or("gone".to_owned(), |zxid| format!("changed at {zxid}"));
+                format!("session {session} watches {path} since {since} and sees it {how} before it is told")
             });
         }
         if watch {

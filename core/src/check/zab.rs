@@ -5,7 +5,7 @@
 //! and what they find when they start.
 
 use super::run::Run;
-use super::{Faults, Findings};
+use super::{Faults, Findings, or_none};
 use crate::api::storage::StoreOp;
 use crate::digest::Digest;
 use crate::id::{KeeperId, ZabEpoch, Zxid};
@@ -423,7 +423,13 @@ impl Ensemble {
             Some(_) if journal.agreed <= at => {
                 let held = journal.tail.front().copied();
                 let name = if held.is_some_and(|held| held.zxid == zxid) { "ZAB-3" } else { "ZAB-2" };
-                find.fire(name, || format!("keeper-{id} delivers {zxid} as {held:?}, others delivered something else"));
+                let held = held.map(|held| held.zxid);
+                find.fire(name, || {
+                    format!(
+                        "keeper-{id} delivers {zxid}, its next is {}, others delivered something else",
+                        or_none(held)
+                    )
+                });
             }
             Some(_) => {}
         }

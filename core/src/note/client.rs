@@ -141,5 +141,5 @@ fn kept(acks: i16) -> &'static str {
 
 /// `NOT_ENOUGH_REPLICAS` as words: "not enough replicas".
 fn words(error: ErrorCode) -> String {
-    error.to_string().to_lowercase().replace('_', " ")
+    error.to_string().to_ascii_lowercase().replace('_', " ")
 }

@@ -107,7 +107,7 @@ impl<D: Disk> Store<D> {
             }
             StoreOp::RollJournal => journal.roll(),
             StoreOp::PurgeJournal { keep } => journal.purge(disk, keep),
-            other => unreachable!("{other:?} on a keeper's lane"),
+            _ => unreachable!("not an operation of a keeper's lane"),
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl<D: Disk> Store<D> {
                 log.delete(disk);
                 logs.remove(partition);
             }
-            other => unreachable!("{other:?} on the lane of a log"),
+            _ => unreachable!("not an operation of a log's lane"),
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl<D: Disk> Store<D> {
                 }
                 (small_file::CLEAN_SHUTDOWN.to_owned(), small_file::clean_shutdown())
             }
-            other => unreachable!("{other:?} on the lane of checkpoints"),
+            _ => unreachable!("not an operation of the lane of checkpoints"),
         };
         self.disk.replace(&Lane::Checkpoint, &name, &[contents]);
     }

@@ -68,7 +68,7 @@ impl ZPath {
     pub fn literal(text: &str) -> ZPath {
         match ZPath::parse(text) {
             Ok(path) => path,
-            Err(why) => panic!("{text:?} is not a path: {why}"),
+            Err(why) => panic!("\"{text}\" is not a path: {why}"),
         }
     }
 

@@ -33,5 +33,5 @@ pub fn sentence(text: &str) -> Html {
 fn is_name(word: &str) -> bool {
     word.starts_with('/')
         || word.contains('-')
-            && word.trim_end_matches(|c: char| !c.is_alphanumeric()).ends_with(|c: char| c.is_ascii_digit())
+            && word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).ends_with(|c: char| c.is_ascii_digit())
 }

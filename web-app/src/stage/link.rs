@@ -6,6 +6,7 @@ use crate::draw::{self, Hang, outline, px};
 use crate::intent::{Intent, Subject};
 use crate::words;
 use glasshouse_core::id::NodeId;
+use glasshouse_core::ordered::sort_by;
 use glasshouse_core::view::*;
 use yew::prelude::*;
 
@@ -56,7 +57,7 @@ pub fn routes(view: &ClusterView, layout: &Layout) -> Vec<Route> {
             _ => {}
         }
     }
-    feet.sort_by_key(|foot| (foot.2.0, foot.2.1));
+    sort_by(&mut feet, |a, b| (a.2.0, a.2.1).cmp(&(b.2.0, b.2.1)));
     let ends: Vec<_> = feet.iter().map(|foot| foot.2).collect();
     let paths = layout.client_links(&ends);
     routes.extend(feet.iter().zip(paths).map(|((a, b, _), path)| Route {

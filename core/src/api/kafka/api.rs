@@ -163,7 +163,8 @@ impl ApiKey {
     }
 
     fn version(self, number: i16) -> Version {
-        assert!(self.supports(number), "{self} has no version {number}, only {:?}", self.versions());
+        let (min, max) = self.versions();
+        assert!(self.supports(number), "{self} has no version {number}, only {min} to {max}");
         Version { number, flexible: self.is_flexible(number) }
     }
 }

@@ -386,38 +386,78 @@ impl Nullable for Bytes {
     }
 }
 
+/// An array, without its elements' type.
+trait Array {
+    fn len(&self) -> usize;
+    fn at(&self, at: usize) -> &dyn Value;
+    /// The fewest bytes an element takes.
+    fn smallest_element(&self, v: Version) -> usize;
+    fn make_room(&mut self, count: usize);
+    /// Appends a default.
+    fn grow(&mut self) -> &mut dyn Value;
+}
+
+impl<T: Value + Default> Array for Vec<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn at(&self, at: usize) -> &dyn Value {
+        &self[at]
+    }
+
+    fn smallest_element(&self, v: Version) -> usize {
+        T::default().smallest(v)
+    }
+
+    fn make_room(&mut self, count: usize) {
+        // A hostile count costs what its elements would fill, a megabyte at most; honest ones grow from there.
+        self.reserve_exact(count.min((1 << 20) / size_of::<T>().max(1)));
+    }
+
+    fn grow(&mut self) -> &mut dyn Value {
+        let at = self.len();
+        self.push(T::default());
+        &mut self[at]
+    }
+}
+
+fn read_array(array: &mut dyn Array, reader: &mut Reader, v: Version) -> Result<bool> {
+    let Some(count) = read_count(reader, v, array.smallest_element(v))? else { return Ok(false) };
+    array.make_room(count);
+    for _ in 0..count {
+        array.grow().read(reader, v, &ALL)?;
+    }
+    Ok(true)
+}
+
+fn write_array(array: &dyn Array, writer: &mut Writer, v: Version) {
+    write_count(array.len(), writer, v);
+    for at in 0..array.len() {
+        array.at(at).write(writer, v, &ALL);
+    }
+}
+
 impl<T: Value + Default> Value for Vec<T> {
     fn smallest(&self, v: Version) -> usize {
         if v.flexible { 1 } else { 4 }
     }
 
     fn read(&mut self, reader: &mut Reader, v: Version, _: &Field) -> Result<()> {
-        match self.read_nullable(reader, v)? {
+        match read_array(self, reader, v)? {
             true => Ok(()),
             false => reader.malformed("an array that is not null"),
         }
     }
 
     fn write(&self, writer: &mut Writer, v: Version, _: &Field) {
-        write_count(self.len(), writer, v);
-        for element in self {
-            element.write(writer, v, &ALL);
-        }
+        write_array(self, writer, v);
     }
 }
 
 impl<T: Value + Default> Nullable for Vec<T> {
     fn read_nullable(&mut self, reader: &mut Reader, v: Version) -> Result<bool> {
-        let Some(count) = read_count(reader, v, T::default().smallest(v))? else { return Ok(false) };
-        // A hostile count costs what its elements would fill, a megabyte at most; honest ones grow from there.
-        let room = (1 << 20) / size_of::<T>().max(1);
-        self.reserve_exact(count.min(room));
-        for _ in 0..count {
-            let mut element = T::default();
-            element.read(reader, v, &ALL)?;
-            self.push(element);
-        }
-        Ok(true)
+        read_array(self, reader, v)
     }
 
     fn write_null(writer: &mut Writer, v: Version) {
@@ -479,6 +519,7 @@ macro_rules! message {
         }
 
         impl $(<$r>)? Default for $name $(<$r>)? {
+            #[inline(never)]
             fn default() -> Self {
                 Self {
                     $( $field: message!(@default $($default)?), )*

@@ -11,6 +11,7 @@ use crate::api::kafka::{
 use crate::broker::config::TopicSettings;
 use crate::broker::znodes::{Assignment, Configs, TopicInfo};
 use crate::id::TopicId;
+use crate::ordered::sort_by;
 
 /// Topics being created.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +135,7 @@ impl Controller {
             return Err((ErrorCode::INVALID_REPLICATION_FACTOR, "a partition has at least one replica"));
         }
         let mut seats = seats.to_vec();
-        seats.sort_by_key(|seat| seat.id);
+        sort_by(&mut seats, |a, b| a.id.cmp(&b.id));
         let start = Start::drawn(seats.len() as u64, &mut self.rng);
         place::place(&seats, partitions as u32, replication as u32, start).map_err(|refused| match refused {
             Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),

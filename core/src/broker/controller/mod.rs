@@ -573,7 +573,7 @@ impl Controller {
 
     /// Asks ZooKeeper all of these at once; `then` has the answers in the same order.
     fn ask(&mut self, ops: impl IntoIterator<Item = Op>, then: Then, fx: Fx<'_>) {
-        assert!(self.waiting.is_none(), "a second round of questions while waiting for {:?}", self.waiting);
+        assert!(self.waiting.is_none(), "a second round of questions while waiting for the first");
         let asked: Vec<(Op, Option<Answer>)> = ops.into_iter().map(|op| (op, None)).collect();
         let first = self.next_token;
         self.next_token += asked.len() as u64;

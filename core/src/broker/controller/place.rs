@@ -2,7 +2,7 @@
 //! racks where brokers have them. Pure; chance is an argument.
 
 use crate::id::BrokerId;
-use crate::ordered::{OrdMap, OrdSet};
+use crate::ordered::{OrdMap, OrdSet, sort_by};
 use crate::rng::Rng;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Start {
     /// For partitions added to a topic whose partition 0 begins with `first`, and which has `partitions` already.
     pub fn after(first: BrokerId, partitions: u64, seats: &[Seat]) -> Start {
         let mut ids: Vec<BrokerId> = seats.iter().map(|seat| seat.id).collect();
-        ids.sort();
+        sort_by(&mut ids, Ord::cmp);
         let index = ids.iter().position(|id| *id >= first).unwrap_or(0) as u64;
         Start { index, shift: index, partition: partitions }
     }
@@ -67,7 +67,7 @@ pub fn place(seats: &[Seat], partitions: u32, replication: u32, start: Start) ->
         return Err(Refused::RacksMissing);
     }
     for ids in racks.values_mut() {
-        ids.sort();
+        sort_by(ids, Ord::cmp);
     }
     let ring = alternated(&racks);
     let racks_of: OrdMap<BrokerId, &str> =

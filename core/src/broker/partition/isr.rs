@@ -76,7 +76,7 @@ impl Isr {
 
     /// Proposes a change. Only one can be in flight.
     pub fn propose(&mut self, change: Change) {
-        assert!(self.pending.is_none(), "a second ISR change {change:?} while {:?} is pending", self.pending);
+        assert!(self.pending.is_none(), "a second ISR change while one is pending");
         self.pending = Some(Pending { change, stuck: false });
     }
 

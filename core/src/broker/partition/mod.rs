@@ -190,7 +190,7 @@ impl Partition {
         self.log.assert_ordered();
         match &self.role {
             Role::Leader(leader) => {
-                assert!(leader.isr.members().contains(&me), "{}: leads outside the ISR {:?}", self.name(), leader.isr);
+                assert!(leader.isr.members().contains(&me), "{}: leads outside the ISR", self.name());
                 assert!(leader.epoch_start <= self.log.end(), "{}: cut below its epoch", self.name());
             }
             Role::Follower(follower) => {

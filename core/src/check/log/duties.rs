@@ -190,7 +190,8 @@ pub(super) fn require_in_sync(
         if let Some(lacks) = lacks.filter(|lacks| torn.is_none_or(|from| *lacks < from)) {
             find.fire("ISR-4", || {
                 format!(
-                    "offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {in_sync:?}"
+                    "offset {lacks} of {partition} is committed and not on broker {id}, which is in the ISR {}",
+                    listed(in_sync)
                 )
             });
         }

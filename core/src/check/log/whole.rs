@@ -99,7 +99,8 @@ impl Of<'_> {
                 if !wanted.is_some_and(is_it) {
                     find.fire("LOG-10", || {
                         format!(
-                            "broker {id} holds offsets {base} to {last} of epoch {epoch} of {partition} on its disk, where {wanted:?} was written"
+                            "broker {id} holds offsets {base} to {last} of epoch {epoch} of {partition} on its disk, where this was written: {}",
+                            or_none(wanted)
                         )
                     });
                 }
@@ -107,7 +108,8 @@ impl Of<'_> {
                 if cached.map(|cached| cached.0) != Some(epoch) {
                     find.fire("LOG-5", || {
                         format!(
-                            "broker {id}: offset {base} of {partition} is of epoch {epoch}, its epoch cache says {cached:?}"
+                            "broker {id}: offset {base} of {partition} is of epoch {epoch}, its epoch cache says {}",
+                            or_none(cached)
                         )
                     });
                 }

@@ -11,7 +11,7 @@ use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::ZabNote;
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, sort_by};
 use crate::queue::Queue;
 use crate::record::offset::Offset;
 use crate::sim::scenario::{Action, ClientSpec, Scenario};
@@ -443,7 +443,7 @@ impl Chronicle {
     /// The newest lines, oldest first.
     pub fn story(&self) -> Vec<StoryLine> {
         let mut all: Vec<StoryLine> = self.lines.iter().chain(&self.chatter).cloned().collect();
-        all.sort_unstable_by_key(|line| line.id);
+        sort_by(&mut all, |a, b| a.id.cmp(&b.id));
         let skip = all.len().saturating_sub(LINES);
         all.drain(..skip);
         all

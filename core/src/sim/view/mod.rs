@@ -13,6 +13,7 @@ pub(super) use chronicle::Chronicle;
 use super::world::World;
 use crate::check::INVARIANTS;
 use crate::machine::Machine;
+use crate::ordered::sort_by;
 use crate::view::*;
 
 impl World {
@@ -49,7 +50,7 @@ impl World {
             Some(TimerView { node: host.id, at: host.clock.to_world(wake.at), why: wake.why.into() })
         };
         let mut all: Vec<TimerView> = self.hosts().iter().filter_map(timer).collect();
-        all.sort_by_key(|timer| timer.at);
+        sort_by(&mut all, |a, b| a.at.cmp(&b.at));
         all
     }
 

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::id::{BrokerId, KeeperId, NodeId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::nodes::Node;
+use crate::ordered::sort_by;
 use crate::record::offset::Offset;
 use crate::sim::build::WALL_AT_ZERO;
 use crate::sim::host::Host;
@@ -209,7 +210,7 @@ fn partitions(tree: &Tree) -> Vec<PartitionView> {
             });
         }
     }
-    all.sort_by(|a, b| a.partition.cmp(&b.partition));
+    sort_by(&mut all, |a, b| a.partition.cmp(&b.partition));
     all
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::peer::PacketType;
 use crate::id::NodeId;
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, sort_by};
 use crate::sim::network::{Direction, End, InFlight, Label, Stream};
 use crate::sim::trace::{api_name, op_name};
 use crate::sim::world::World;
@@ -82,7 +82,7 @@ pub fn messages(world: &World, brokers: &[BrokerView], clients: &[ClientView]) -
             all.extend(stream.pipes[end as usize].queue.iter().map(|message| view(stream, end, message, brokers)));
         }
     }
-    all.sort_unstable_by_key(|message| message.id);
+    sort_by(&mut all, |a, b| a.id.cmp(&b.id));
     if all.len() > MESSAGES {
         all.retain(|message| !message.routine);
         all.truncate(MESSAGES);
@@ -151,5 +151,5 @@ fn words(label: Label) -> (Arc<str>, MessageKind) {
 /// `FOLLOWERINFO` as `Followerinfo`.
 fn title(name: &str) -> Arc<str> {
     let (first, rest) = name.split_at(name.len().min(1));
-    format!("{first}{}", rest.to_lowercase()).into()
+    format!("{first}{}", rest.to_ascii_lowercase()).into()
 }

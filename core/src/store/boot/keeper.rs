@@ -2,6 +2,7 @@
 
 use crate::api::storage::{Cut, KeeperImage, Lane, Refused};
 use crate::id::{ZabEpoch, Zxid};
+use crate::ordered::sort_by;
 use crate::record::offset::Position;
 use crate::store::Store;
 use crate::store::disk::{Disk, DiskError, FileName};
@@ -81,7 +82,7 @@ impl<D: Disk> Store<D> {
     /// The newest whole snapshot. Damaged ones are removed, and said to be.
     fn newest_snapshot(&mut self, names: &[FileName], cuts: &mut Vec<Cut>) -> Result<Option<(Zxid, Bytes)>, Refused> {
         let mut zxids: Vec<Zxid> = names.iter().filter_map(|name| zxid_of(name, "snapshot.")).collect();
-        zxids.sort_unstable_by(|a, b| b.cmp(a));
+        sort_by(&mut zxids, |a, b| b.cmp(a));
         let mut newest = None;
         for zxid in zxids.iter().copied() {
             let name = snapshot_name(zxid);
@@ -107,7 +108,7 @@ impl<D: Disk> Store<D> {
     /// Every transaction of the journal. The last file is cut where a crash tore it.
     fn read_journal(&mut self, names: &[FileName], cuts: &mut Vec<Cut>) -> Result<Vec<(Zxid, Bytes)>, Refused> {
         let mut firsts: Vec<Zxid> = names.iter().filter_map(|name| zxid_of(name, "log.")).collect();
-        firsts.sort_unstable();
+        sort_by(&mut firsts, Ord::cmp);
         let mut txns: Vec<(Zxid, Bytes)> = Vec::new();
         let mut torn: Option<Refused> = None;
         for first in firsts {

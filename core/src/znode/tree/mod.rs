@@ -481,7 +481,7 @@ impl Tree {
             }
         }
         let before = self.nodes.insert(path, Arc::new(node));
-        assert!(before.is_none(), "a node was put where one was: {before:?}");
+        assert!(before.is_none(), "a node was put where one was");
     }
 
     /// Removes a node without telling its parent.
