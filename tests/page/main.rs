@@ -4,6 +4,9 @@
 mod driver;
 
 use driver::{Browser, serve, until};
+use glasshouse_core::sim::scenario::Scenario;
+use glasshouse_core::sim::{World, trace::Keep};
+use glasshouse_core::time::{Instant, Span};
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,4 +51,42 @@ fn a_leader_dies_and_another_takes_over() {
     let (after, _) = until("another broker leads orders-0", || leader(&browser).filter(|now| *now != before));
     println!("{before} led orders-0, {after} leads it now");
     until("the headline says so", || browser.text("#headline").contains(&format!("{after} took over")).then_some(()));
+}
+
+/// What `measure` of the page does, here.
+fn measure(seconds: u64) -> (f64, Vec<String>) {
+    let length = Span::secs(seconds);
+    let mut world = World::new(&Scenario::bench(length));
+    world.trace.keep = Keep::Nothing;
+    let begun = std::time::Instant::now();
+    let mut digests = Vec::new();
+    for keyframe in 1..=seconds / 10 {
+        world.run_until(Instant::ZERO + Span::secs(10 * keyframe));
+        digests.push(format!("{:016x}", world.trace_digest()));
+    }
+    (world.entries() as f64 / begun.elapsed().as_secs_f64(), digests)
+}
+
+/// Figures are printed, digests are compared. Three times each in turns, and the best of each: what else the machine does
+/// only ever makes one slower.
+#[test]
+#[ignore = "needs dist/ and chromedriver: make test-page"]
+fn the_browser_runs_the_same_trace() {
+    const SECONDS: u64 = 120;
+    let browser = Browser::open(1440, 900);
+    browser.go(&page());
+    until("the page is there", || browser.script("return window.wasmBindings ? true : null").as_bool());
+    // It would run on beside the measurement.
+    browser.script("window.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', bubbles: true}))");
+    let (mut native, mut there) = (0.0, 0.0);
+    for _ in 0..3 {
+        let (rate, digests) = measure(SECONDS);
+        native = f64::max(native, rate);
+        let said = browser.script(&format!("return wasmBindings.measure({SECONDS})"));
+        let words: Vec<&str> = said.as_str().expect("a line").split(' ').collect();
+        let [entries, millis] = [words[0], words[1]].map(|word| word.parse::<f64>().expect("a number"));
+        there = f64::max(there, entries / millis * 1000.0);
+        assert_eq!(words[2..], digests, "the digest at every keyframe, in the browser and here");
+    }
+    println!("{there:.0} entries/s in the browser, {native:.0} here: {:.2}x; the goal is 0.4x", there / native);
 }

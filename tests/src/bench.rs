@@ -1,46 +1,16 @@
 //! `cargo sim --bench`: how fast the simulator is, on one core.
 
 use crate::say;
-use glasshouse_core::id::NodeId;
-use glasshouse_core::sim::scenario::Action;
-use glasshouse_core::sim::scenario::{ClientSpec, Scenario, TopicSpec};
+use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::trace::Keep;
 use glasshouse_core::sim::world::World;
 use glasshouse_core::time::{Instant, Span};
 use serde_json::json;
 
-/// 3 keepers and 3 brokers, 20 batches and 5 znode writes a second, a stone now and then, all checkers on.
-pub fn scenario(length: Span) -> Scenario {
-    let mut scenario = Scenario {
-        seed: 1,
-        topics: vec![TopicSpec { name: "orders".into(), partitions: 2, replicas: 3, min_isr: 2, unclean: false }],
-        clients: vec![
-            ClientSpec::Producer { topic: "orders".into(), acks: -1, idempotent: true, per_second: 20 },
-            ClientSpec::Consumer { topic: "orders".into() },
-            ClientSpec::Keeper { per_second: 5 },
-        ],
-        length,
-        ..Scenario::default()
-    };
-    scenario.settings.broker_session = Span::secs(6);
-    scenario.settings.replica_lag = Span::secs(10);
-    let mut at = Instant::ZERO + Span::secs(20);
-    let mut n = 0;
-    while at < Instant::ZERO + length {
-        let node =
-            [NodeId::Broker(1), NodeId::keeper(3), NodeId::Broker(2), NodeId::keeper(1), NodeId::Broker(3)][n % 5];
-        scenario.act(at, Action::Kill(node));
-        scenario.act(at + Span::secs(12), Action::Restart(node));
-        at += Span::secs(60);
-        n += 1;
-    }
-    scenario
-}
-
 /// Measures and prints entries per second, the real-time factor and entries per simulated second.
 pub fn run(as_json: bool) {
     let length = Span::secs(600);
-    let mut world = World::new(&scenario(length));
+    let mut world = World::new(&Scenario::bench(length));
     world.trace.keep = Keep::Nothing;
     let started = std::time::Instant::now();
     world.run_until(Instant::ZERO + length);

@@ -9,6 +9,7 @@ mod browser;
 mod draw;
 pub mod intent;
 pub mod lab;
+pub mod measure;
 pub mod panel;
 mod panic;
 pub mod playback;

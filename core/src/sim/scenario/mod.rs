@@ -12,6 +12,7 @@ pub use action::{Action, Command, TopicSpec};
 pub use settings::{ClientSpec, FlushMode, Settings};
 pub use text::{Mistake, span_text};
 
+use crate::id::NodeId;
 use crate::rules::Rules;
 use crate::time::{Instant, Span};
 
@@ -69,5 +70,25 @@ impl Scenario {
             length: Span::secs(24 * 3600),
             ..Scenario::default()
         }
+    }
+
+    /// What the simulator is measured with: 3 keepers and 3 brokers, 20 batches and 5 znode writes a second, and a node
+    /// killed and restarted every minute.
+    pub fn bench(length: Span) -> Scenario {
+        let mut scenario = Scenario::first_page(1);
+        scenario.settings =
+            Settings { broker_session: Span::secs(6), replica_lag: Span::secs(10), ..Settings::default() };
+        scenario.clients[0] =
+            ClientSpec::Producer { topic: "orders".into(), acks: -1, idempotent: true, per_second: 20 };
+        scenario.clients.push(ClientSpec::Keeper { per_second: 5 });
+        scenario.length = length;
+        let nodes = [NodeId::Broker(1), NodeId::keeper(3), NodeId::Broker(2), NodeId::keeper(1), NodeId::Broker(3)];
+        let minutes = (length.as_millis() + 39_999) / 60_000;
+        for (minute, node) in (0..minutes).zip(nodes.into_iter().cycle()) {
+            let at = Instant::ZERO + Span::secs(20 + 60 * minute);
+            scenario.act(at, Action::Kill(node));
+            scenario.act(at + Span::secs(12), Action::Restart(node));
+        }
+        scenario
     }
 }
