@@ -658,12 +658,12 @@ impl Logs {
         for (partition, ghost) in self.ghosts.iter_mut().filter(|(partition, _)| !found(partition)) {
             ghost.deleted.remove(&id);
             let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
-            let start = replica.start;
-            // A log that held nothing is not lost, perhaps since an earlier start that found nothing either.
-            if replica.end(&ghost.committed) > start {
+            // A log that held nothing is not lost, perhaps since an earlier start that found nothing either. With one that
+            // is, it is forgotten where it began: the next one begins at 0.
+            if replica.end(&ghost.committed) > replica.start {
                 let restart = restart(partition);
-                note_rewrite(ghost, id, start, restart.faults);
-                lose(ghost, &mut replica, id, partition, start, restart, find);
+                note_rewrite(ghost, id, 0, restart.faults);
+                lose(ghost, &mut replica, id, partition, 0, restart, find);
             }
             ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
         }

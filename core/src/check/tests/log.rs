@@ -233,6 +233,21 @@ fn what_a_replaced_disk_took_may_be_lost_by_all() {
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
 }
 
+/// Retention had taken offset 0 everywhere. The log that begins anew on an empty disk begins there all the same.
+#[test]
+fn a_replaced_disk_forgets_where_its_log_began() {
+    let (mut logs, mut find) = two_committed();
+    for id in [A, B] {
+        logs.on_drop_below(id, &orders(), 1);
+    }
+    let faults = Faults { replaced: true, ..Faults::default() };
+    let restart = |_: &TopicPartition| Restart { faults, flush: true, in_sync: true };
+    logs.on_boot_without(B, |_| false, restart, &mut find);
+    logs.on_create(B, &orders(), TopicId([1; 16]));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
 #[test]
 fn an_acknowledgement_before_the_commit() {
     let (mut logs, mut find) = two_committed();
