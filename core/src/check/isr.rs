@@ -48,6 +48,9 @@ pub struct Cluster {
     unclean_allowed: OrdSet<Option<Arc<str>>>,
     /// Leaders elected from outside the ISR, not yet fetched by [`Cluster::take_unclean`].
     unclean: Vec<(TopicPartition, LeaderEpoch)>,
+    /// Partitions whose whole ISR leaves with a reassignment that was called off, not yet fetched by
+    /// [`Cluster::take_dropped`].
+    dropped: Vec<(TopicPartition, LeaderEpoch)>,
 }
 
 /// The partition whose state a path holds.
@@ -134,6 +137,11 @@ impl Cluster {
             let isr = partition.state.as_ref().map_or(&[][..], |state| &state.isr);
             partition.leaving.extend(called_off);
             partition.leaving.retain(|id| !partition.assigned.contains(id) && isr.contains(id));
+            if let Some(state) = &partition.state
+                && state.isr.iter().all(|id| partition.leaving.contains(id))
+            {
+                self.dropped.push((name.clone(), state.leader_epoch));
+            }
             if let Some(state) = &partition.state
                 && let Some(stray) = partition.stray(&state.isr)
             {
@@ -254,6 +262,11 @@ impl Cluster {
     /// The unclean elections since this was asked last.
     pub fn take_unclean(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
         core::mem::take(&mut self.unclean)
+    }
+
+    /// The partitions that lost their ISR to a reassignment that was called off, since this was asked last.
+    pub fn take_dropped(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
+        core::mem::take(&mut self.dropped)
     }
 
     /// Whether somebody wanted this unclean election or allowed it since the world began. One wish is for one election.

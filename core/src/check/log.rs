@@ -154,6 +154,9 @@ pub struct Ghost {
     unclean: Option<i32>,
     /// The epoch of the last unclean election: older leaders that live on promise nothing.
     last_unclean: i32,
+    /// The leader epoch in which a reassignment was called off that had only its own new replicas in sync: they were
+    /// dropped.
+    dropped: Option<i32>,
     /// Logs that were deleted; a power loss may bring one back.
     deleted: OrdMap<BrokerId, Replica>,
     /// A power loss took what its leader had written from this offset on, and an epoch up to this one goes on without a
@@ -501,6 +504,13 @@ impl Logs {
         }
     }
 
+    /// A reassignment was called off, and every member of the ISR goes with it.
+    pub fn on_dropped(&mut self, partition: &TopicPartition, epoch: LeaderEpoch) {
+        if let Some(ghost) = self.ghosts.get_mut(partition) {
+            ghost.dropped = Some(epoch.0);
+        }
+    }
+
     pub fn on_leader(&mut self, id: BrokerId, partition: &TopicPartition, epoch: LeaderEpoch, find: &mut Findings) {
         let Some(ghost) = self.ghosts.get_mut(partition) else { return };
         let before = *ghost.leaders.entry(epoch.0).or_insert(id);
@@ -518,6 +528,7 @@ impl Logs {
             require_complete(ghost, id, partition, find);
             take_back(ghost, id, epoch.0);
             ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
+            ghost.dropped = ghost.dropped.filter(|dropped| *dropped >= epoch.0);
         }
     }
 

@@ -111,6 +111,8 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
     let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|damage| damage.from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
         format!("broker {id} was elected uncleanly in epoch {epoch}")
+    } else if ghost.dropped.is_some_and(|dropped| dropped < epoch) {
+        "a reassignment was called off when only replicas that it was adding were in sync".to_owned()
     } else if let Some(why) = ghost.may_be_gone(missing.base) {
         why.to_owned()
     } else if let Some(Damage { how, .. }) = damaged {

@@ -249,6 +249,23 @@ fn a_replaced_disk_forgets_where_its_log_began() {
 }
 
 #[test]
+fn a_reassignment_that_is_called_off_may_take_the_only_replica_in_sync() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_dropped(&orders(), e(1));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec![]), "its deletion did not reach broker 2");
+    logs.on_leader(C, &orders(), e(3), &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"), "and broker 2 had everything");
+
+    let (mut logs, mut find) = two_committed();
+    logs.on_dropped(&orders(), e(1));
+    logs.on_delete(B, &orders());
+    logs.on_create(B, &orders(), TopicId([1; 16]));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
+#[test]
 fn an_acknowledgement_before_the_commit() {
     let (mut logs, mut find) = two_committed();
     logs.on_acknowledged(A, &orders(), 1, &mut find);
