@@ -137,9 +137,11 @@ impl PartitionLog {
         }
     }
 
-    /// Removes every file of the partition.
+    /// Removes every file of the partition. `partition.metadata` goes first: a start takes what a crash leaves without it
+    /// for no log. (Half of one would have lost its beginning, and say that retention took it.)
     pub fn delete(&mut self, disk: &mut impl Disk) {
         let prefix = format!("{}/", self.folder);
+        disk.remove(&self.lane, &format!("{prefix}partition.metadata"));
         for (name, _) in disk.list().into_iter().filter(|(name, _)| name.starts_with(&prefix)) {
             disk.remove(&self.lane, &name);
         }
