@@ -356,6 +356,28 @@ fn a_deleted_log_that_a_power_loss_brings_back() {
     assert_eq!((fired(&find), allowed(&find)), (None, vec![]));
 }
 
+/// Broker 2 deleted its log and began another in its place; a power loss takes both back.
+#[test]
+fn a_deleted_log_that_comes_back_in_place_of_the_next() {
+    let then_found = |found: Recovered| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_delete(B, &orders());
+        logs.on_create(B, &orders(), TopicId([1; 16]));
+        let power = Faults { cache: true, ..Faults::default() };
+        logs.on_boot(B, &orders(), found, outside(power), &mut find);
+        logs.on_follower(B, &orders(), e(1));
+        for id in [A, B] {
+            logs.on_append(id, &orders(), &[batch(2, 1, 12)], &mut find);
+        }
+        logs.on_leader_high_watermark(A, &orders(), 3, Some(&[A]), &mut find);
+        logs.on_follower_high_watermark(B, &orders(), 3, &mut find);
+        fired(&find)
+    };
+    assert_eq!(then_found(found(2, 0)), None, "it has both records again");
+    let empty = Recovered { last_epoch: None, ..found(0, 0) };
+    assert_eq!(then_found(empty), Some("LOG-1"), "the next log is there, and empty");
+}
+
 #[test]
 fn a_log_that_is_not_found_twice_was_lost_once() {
     let (mut logs, mut find) = two_committed();
