@@ -27,6 +27,12 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// A reassignment was called off, and its new replicas alone were in sync: nobody who is assigned may lead.
+    pub fn is_dropped(&self) -> bool {
+        let isr_is_gone = |state: &PartitionState| !state.isr.iter().any(|id| self.assigned.contains(id));
+        self.state.as_ref().is_some_and(|state| state.leader.is_none() && isr_is_gone(state))
+    }
+
     /// A member of the ISR that has no business in it.
     fn stray(&self, isr: &[BrokerId]) -> Option<BrokerId> {
         isr.iter().copied().find(|id| !self.assigned.contains(id) && !self.leaving.contains(id))
@@ -70,6 +76,10 @@ fn topic_of(path: &str) -> Option<&str> {
 impl Cluster {
     pub fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
         self.partitions.iter()
+    }
+
+    pub fn is_dropped(&self, partition: &TopicPartition) -> bool {
+        self.partitions.get(partition).is_some_and(Partition::is_dropped)
     }
 
     /// The ISR, if this broker leads in this epoch as far as the ensemble knows.

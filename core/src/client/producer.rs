@@ -159,9 +159,11 @@ impl Producer {
         self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.records).sum()
     }
 
-    /// Since when the oldest batch without an answer waits, whatever else is answered meanwhile.
-    pub fn waits_since(&self) -> Option<Instant> {
-        self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.made).min()
+    /// Since when the oldest batch without an answer waits, whatever else is answered meanwhile, of those partitions that
+    /// count.
+    pub fn waits_since(&self, counts: impl Fn(&TopicPartition) -> bool) -> Option<Instant> {
+        let queues = self.queues.iter().filter(|(partition, _)| counts(partition));
+        queues.flat_map(|(_, queue)| &queue.batches).map(|batch| batch.made).min()
     }
 
     /// Puts one batch into a partition's queue.
