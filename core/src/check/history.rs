@@ -387,11 +387,13 @@ fn on_read(
         return;
     }
     let last = base + i64::from(records) - 1;
+    // The answer may have been under way while what it calls committed was given up.
+    let is_told_more = high_watermark > ghost.high_watermark() && ghost.may_be_gone(high_watermark - 1).is_none();
     if let Some(why) = ghost.may_be_gone(last) {
         if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
             find.allow("HIST-2", || format!("somebody read offset {base} of {partition}, which was given up: {why}"));
         }
-    } else if last >= ghost.high_watermark() || high_watermark > ghost.high_watermark() {
+    } else if last >= ghost.high_watermark() || is_told_more {
         let hw = ghost.high_watermark();
         find.fire("HIST-3", || {
             format!("a consumer reads up to offset {last} of {partition} (told {high_watermark}); committed is only up to {hw}")

@@ -27,6 +27,12 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// A reassignment was called off, and its new replicas alone were in sync: nobody who is assigned may lead.
+    pub fn is_dropped(&self) -> bool {
+        let isr_is_gone = |state: &PartitionState| !state.isr.iter().any(|id| self.assigned.contains(id));
+        self.state.as_ref().is_some_and(|state| state.leader.is_none() && isr_is_gone(state))
+    }
+
     /// A member of the ISR that has no business in it.
     fn stray(&self, isr: &[BrokerId]) -> Option<BrokerId> {
         isr.iter().copied().find(|id| !self.assigned.contains(id) && !self.leaving.contains(id))
@@ -48,6 +54,9 @@ pub struct Cluster {
     unclean_allowed: OrdSet<Option<Arc<str>>>,
     /// Leaders elected from outside the ISR, not yet fetched by [`Cluster::take_unclean`].
     unclean: Vec<(TopicPartition, LeaderEpoch)>,
+    /// Partitions whose whole ISR leaves with a reassignment that was called off, not yet fetched by
+    /// [`Cluster::take_dropped`].
+    dropped: Vec<(TopicPartition, LeaderEpoch)>,
 }
 
 /// The partition whose state a path holds.
@@ -67,6 +76,10 @@ fn topic_of(path: &str) -> Option<&str> {
 impl Cluster {
     pub fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
         self.partitions.iter()
+    }
+
+    pub fn is_dropped(&self, partition: &TopicPartition) -> bool {
+        self.partitions.get(partition).is_some_and(Partition::is_dropped)
     }
 
     /// The ISR, if this broker leads in this epoch as far as the ensemble knows.
@@ -134,6 +147,11 @@ impl Cluster {
             let isr = partition.state.as_ref().map_or(&[][..], |state| &state.isr);
             partition.leaving.extend(called_off);
             partition.leaving.retain(|id| !partition.assigned.contains(id) && isr.contains(id));
+            if let Some(state) = &partition.state
+                && state.isr.iter().all(|id| partition.leaving.contains(id))
+            {
+                self.dropped.push((name.clone(), state.leader_epoch));
+            }
             if let Some(state) = &partition.state
                 && let Some(stray) = partition.stray(&state.isr)
             {
@@ -259,6 +277,11 @@ impl Cluster {
     /// The unclean elections since this was asked last.
     pub fn take_unclean(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
         core::mem::take(&mut self.unclean)
+    }
+
+    /// The partitions that lost their ISR to a reassignment that was called off, since this was asked last.
+    pub fn take_dropped(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
+        core::mem::take(&mut self.dropped)
     }
 
     /// Whether somebody wanted this unclean election or allowed it since the world began. One wish is for one election.

@@ -108,12 +108,15 @@ impl<'a> Nodes<'a> {
     }
 
     fn clients(&self, checks: &mut Checks) {
-        let Checks { promise, find, histories, trees, watches, .. } = checks;
+        let Checks { promise, find, histories, trees, watches, cluster, .. } = checks;
         let now = find.at();
         let long_ago = Instant(now.0.saturating_sub(promise.patience.0));
         for (id, client) in &self.clients {
             let (waits, what) = match client {
-                Client::Producer(producer) => (producer.waits_since(), format!("{} records", producer.waiting())),
+                Client::Producer(producer) => {
+                    let since = producer.waits_since(|partition| !cluster.is_dropped(partition));
+                    (since, format!("{} records", producer.waiting()))
+                }
                 Client::Keeper(client) => {
                     session(*id, client.session(), |session| trees.is_open(session), find);
                     if let Some(session) = client.session() {
@@ -221,6 +224,11 @@ pub fn partition(
     find: &mut Findings,
 ) {
     let Some(state) = told.state.as_ref().filter(|state| state.isr.iter().any(|id| live.contains(id))) else { return };
+    if told.is_dropped() {
+        return find.allow("LIVE-3", || {
+            format!("nobody may lead {name}: a reassignment was called off when only replicas that it was adding were in sync")
+        });
+    }
     let Some((hw, end)) = ends else {
         return find.fire("LIVE-3", || {
             format!(

@@ -15,7 +15,9 @@ use crate::queue::Queue;
 use crate::record::batch::{HEADER_BYTES, Stamped};
 use crate::time::Instant;
 use core::fmt;
-use duties::{commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync, take_back};
+use duties::{
+    bring_back, commit, excuse, give_up, lose, match_below, note_rewrite, require_complete, require_in_sync, take_back,
+};
 
 /// Committed batches that are remembered of each partition.
 const KEEP: usize = 100_000;
@@ -162,8 +164,11 @@ pub struct Ghost {
     unclean: Option<i32>,
     /// The epoch of the last unclean election: older leaders that live on promise nothing.
     last_unclean: i32,
-    /// Logs that were deleted; a power loss may bring one back.
-    deleted: OrdMap<BrokerId, Replica>,
+    /// The leader epoch in which a reassignment was called off that had only its own new replicas in sync: they were
+    /// dropped.
+    dropped: Option<i32>,
+    /// Logs that each broker deleted since it started, the oldest first; a power loss may bring one back.
+    deleted: OrdMap<BrokerId, Vec<Replica>>,
     /// A power loss took what its leader had written from this offset on, and an epoch up to this one goes on without a
     /// new election: it writes these offsets a second time.
     rewritten: Option<(i64, i32, &'static str)>,
@@ -301,16 +306,18 @@ impl Replica {
         }
     }
 
+    /// Whether this log, or the beginning that a crash left of it, is what was found.
+    fn is_found(&self, committed: &Run<Batch>, found: Recovered) -> bool {
+        let mut left = self.clone();
+        left.cut(committed, found.end);
+        let epoch = (found.end > found.start).then(|| left.last_epoch(committed));
+        left.end(committed) == found.end && (epoch.is_none() || epoch == found.last_epoch)
+    }
+
     /// The log as it would be found ending at `found.end`, had the last cuts not reached the disk: it takes as many of
     /// them back as explain what was found. `None` if none does, or if none has to be.
     fn without_cuts(&self, committed: &Run<Batch>, found: Recovered) -> Option<Replica> {
-        let is_found = |replica: &Replica| {
-            let mut replica = replica.clone();
-            replica.cut(committed, found.end);
-            let epoch = (found.end > found.start).then(|| replica.last_epoch(committed));
-            replica.end(committed) == found.end && (epoch.is_none() || epoch == found.last_epoch)
-        };
-        if is_found(self) {
+        if self.is_found(committed, found) {
             return None;
         }
         let mut before = self.clone();
@@ -318,7 +325,7 @@ impl Replica {
             before.cut(committed, to);
             before.tail.extend(taken);
             before.advance(committed);
-            if is_found(&before) {
+            if before.is_found(committed, found) {
                 return Some(before);
             }
         }
@@ -367,7 +374,6 @@ impl Logs {
             // Another topic of the same name: whatever was promised of the last one went with it.
             *ghost = Ghost { topic_id, ..Ghost::default() };
         }
-        ghost.deleted.remove(&id);
         // A log that a start did not find is created again: what it held is still missing.
         let damaged = ghost.replicas.get(&id).and_then(|replica| replica.damaged);
         ghost.replicas.insert(id, Replica { damaged, ..Replica::default() });
@@ -377,7 +383,7 @@ impl Logs {
         if let Some(ghost) = self.ghosts.get_mut(partition)
             && let Some(replica) = ghost.replicas.remove(&id)
         {
-            ghost.deleted.insert(id, replica);
+            ghost.deleted.entry(id).or_default().push(replica);
         }
     }
 
@@ -511,6 +517,13 @@ impl Logs {
         }
     }
 
+    /// A reassignment was called off, and every member of the ISR goes with it.
+    pub fn on_dropped(&mut self, partition: &TopicPartition, epoch: LeaderEpoch) {
+        if let Some(ghost) = self.ghosts.get_mut(partition) {
+            ghost.dropped = Some(epoch.0);
+        }
+    }
+
     pub fn on_leader(&mut self, id: BrokerId, partition: &TopicPartition, epoch: LeaderEpoch, find: &mut Findings) {
         let Some(ghost) = self.ghosts.get_mut(partition) else { return };
         let before = *ghost.leaders.entry(epoch.0).or_insert(id);
@@ -528,6 +541,7 @@ impl Logs {
             require_complete(ghost, id, partition, find);
             take_back(ghost, id, epoch.0);
             ghost.unclean = ghost.unclean.filter(|unclean| *unclean > epoch.0);
+            ghost.dropped = ghost.dropped.filter(|dropped| *dropped >= epoch.0);
         }
     }
 
@@ -625,12 +639,8 @@ impl Logs {
         find: &mut Findings,
     ) {
         let Recovered { start, end, high_watermark, .. } = found;
-        if let Some(ghost) = self.ghosts.get_mut(partition)
-            && let Some(mut replica) = ghost.deleted.remove(&id)
-        {
-            // Its deletion was not on disk yet: what is left of the log is there again.
-            replica.cut(&ghost.committed, end);
-            ghost.replicas.insert(id, replica);
+        if let Some(ghost) = self.ghosts.get_mut(partition) {
+            bring_back(ghost, id, found);
         }
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
         if restart.faults.has_lost_cache()
@@ -668,12 +678,12 @@ impl Logs {
         for (partition, ghost) in self.ghosts.iter_mut().filter(|(partition, _)| !found(partition)) {
             ghost.deleted.remove(&id);
             let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
-            let start = replica.start;
-            // A log that held nothing is not lost, perhaps since an earlier start that found nothing either.
-            if replica.end(&ghost.committed) > start {
+            // A log that held nothing is not lost, perhaps since an earlier start that found nothing either. With one that
+            // is, it is forgotten where it began: the next one begins at 0.
+            if replica.end(&ghost.committed) > replica.start {
                 let restart = restart(partition);
-                note_rewrite(ghost, id, start, restart.faults);
-                lose(ghost, &mut replica, id, partition, start, restart, find);
+                note_rewrite(ghost, id, 0, restart.faults);
+                lose(ghost, &mut replica, id, partition, 0, restart, find);
             }
             ghost.replicas.insert(id, Replica { damaged: replica.damaged, ..Replica::default() });
         }

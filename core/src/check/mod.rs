@@ -66,6 +66,10 @@ use zab::{Ensemble, View};
 /// - **An unclean election** (K10), by `unclean.leader.election.enable` or an operator's command: the new leader's log is
 ///   the partition's from there on, whatever was committed before. A leader that was replaced by one and does not know it
 ///   may even commit what nobody will ever read again (K20). Told as LOG-3, HIST-1 and HIST-2.
+/// - **A reassignment that is called off** (C.3) when only replicas that it was adding are in sync: a controller of
+///   ZooKeeper mode deletes those at once, and the only logs that had everything with them. (KRaft refuses.) What the
+///   other replicas lack is gone, and none of them may lead until somebody asks for an unclean election or assigns a
+///   deleted one again. Told as LOG-3, HIST-1, HIST-2 and LIVE-3.
 /// - **Power loss with `flush = kafka`** (K12, K13). A replica counts what is in its page cache; one that loses it stays in
 ///   the ISR and can be elected, or lead on in its epoch and write the same offsets again, which no follower can tell from
 ///   the first time. From the lowest offset that was lost, nothing is owed.
@@ -378,6 +382,9 @@ impl Checks {
             let allowed = self.promise.topics.get(&partition.topic).is_some_and(|topic| topic.unclean);
             judge_unclean(&partition, epoch, allowed || self.cluster.was_unclean_asked(&partition), &mut self.find);
             self.logs.on_unclean(&partition, epoch);
+        }
+        for (partition, epoch) in self.cluster.take_dropped() {
+            self.logs.on_dropped(&partition, epoch);
         }
     }
 

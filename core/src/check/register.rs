@@ -43,7 +43,7 @@ pub const INVARIANTS: &[Invariant] = &[
     of("ZAB-10", "An established leader has everything that was committed in earlier epochs.", ZAB_SPEC),
     of(
         "ZAB-11",
-        "What is committed is durable on a quorum, stays durable, and is never cut from a journal.",
+        "What is committed is durable on a quorum, stays durable, and is not cut from a journal that the quorum needs.",
         "ZOOKEEPER-3911, ZOOKEEPER-4643, ZOOKEEPER-4646",
     ),
     of(

@@ -176,6 +176,7 @@ impl Ensemble {
     }
 
     fn on_truncate(&mut self, id: KeeperId, to: Zxid, find: &mut Findings) {
+        let is_held = self.is_held_without(id);
         let Some(journal) = self.keepers.get_mut(&id) else { return };
         let last = self.committed.last().map_or(Zxid::ZERO, |txn| txn.zxid);
         while journal.tail.pop_back_if(|txn| txn.zxid > to).is_some() {}
@@ -188,13 +189,25 @@ impl Ensemble {
         }
         journal.end = to;
         journal.durable = journal.durable.min(to);
-        if let Some(lost) = lost
+        if let Some(lost) = lost.filter(|_| !is_held)
             && !self.keepers.values().any(|journal| journal.excused)
         {
             find.fire("ZAB-11", || {
                 format!("keeper-{id} cuts {lost} from its journal, which is committed up to {last}")
             });
         }
+    }
+
+    /// Whether what a keeper has of the committed sequence is durable on a quorum without it, its leader included. An
+    /// established leader cuts back to what is committed, and the rest of its history follows (A.3): what commits on
+    /// the way, by the acknowledgements of others, is sent again in the same breath.
+    fn is_held_without(&self, id: KeeperId) -> bool {
+        let Some(cut) = self.keepers.get(&id) else { return false };
+        let last = cut.agreed.checked_sub(1).and_then(|at| self.committed.get(at)).map_or(Zxid::ZERO, |txn| txn.zxid);
+        let holds = |other: &Journal| !other.observer && other.agreed >= cut.agreed && other.durable >= last;
+        let holders = self.keepers.iter().filter(|(other, journal)| **other != id && holds(journal));
+        let leader = self.leaders.get(&cut.accepted).and_then(|leader| self.keepers.get(leader));
+        leader.is_some_and(holds) && holders.count() as u32 * 2 > self.voters
     }
 
     fn on_replaced(&mut self, id: KeeperId, zxid: Zxid, find: &mut Findings) {

@@ -2,8 +2,10 @@
 //!
 //! At most five batches of a partition are in flight. After a failure nothing more is sent to that partition until all
 //! of them are answered; then they go again in order and one at a time, so that sequences never overtake each other, and
-//! so that none that may be in the log is older than the five a broker remembers. It never gives a
-//! batch up: what is unanswered at the end of a run has an unknown outcome.
+//! so that none that may be in the log is older than the five a broker remembers. An answer
+//! that overtakes an earlier batch's counts as a failure, too: the earlier one went to another leader, and each further
+//! batch would push it out of those five. It never gives a batch up: what is unanswered at the end of a run has an
+//! unknown outcome.
 
 use super::links::{Arrived, Links, is_retriable};
 use crate::api::kafka::{self, ErrorCode, InitProducerIdRequest, ProducePartition, ProduceRequest, ProduceTopic};
@@ -157,9 +159,11 @@ impl Producer {
         self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.records).sum()
     }
 
-    /// Since when the oldest batch without an answer waits, whatever else is answered meanwhile.
-    pub fn waits_since(&self) -> Option<Instant> {
-        self.queues.values().flat_map(|queue| &queue.batches).map(|batch| batch.made).min()
+    /// Since when the oldest batch without an answer waits, whatever else is answered meanwhile, of those partitions that
+    /// count.
+    pub fn waits_since(&self, counts: impl Fn(&TopicPartition) -> bool) -> Option<Instant> {
+        let queues = self.queues.iter().filter(|(partition, _)| counts(partition));
+        queues.flat_map(|(_, queue)| &queue.batches).map(|batch| batch.made).min()
     }
 
     /// Puts one batch into a partition's queue.
@@ -248,6 +252,7 @@ impl Producer {
         let Some(at) = queue.batches.iter().position(|batch| batch.first == first) else { return };
         match error {
             ErrorCode::NONE => {
+                queue.draining |= at > 0;
                 if let Some(batch) = queue.batches.remove(at) {
                     self.acknowledged += u64::from(batch.records);
                     fx.note(ClientNote::Acknowledged {

@@ -17,7 +17,7 @@ use crate::api::storage::{Lane, Load, Loaded, StoreOp};
 use crate::id::TopicPartition;
 use crate::machine::Ticket;
 use crate::ordered::OrdMap;
-use crate::record::offset::{LogRange, Position};
+use crate::record::offset::{LogRange, Offset, Position};
 use bytes::Bytes;
 use core::fmt;
 use disk::{Disk, DiskError, Extent, FileId};
@@ -64,13 +64,17 @@ pub struct Store<D> {
     journal: Journal,
     logs: OrdMap<TopicPartition, PartitionLog>,
     syncs: OrdMap<Lane, SyncLane>,
+    /// The highest recovery point of each partition that a checkpoint on the disk may name, whatever a power loss leaves
+    /// of it: nobody waits for checkpoints.
+    recovery_points: OrdMap<TopicPartition, Offset>,
     interval: u32,
 }
 
 impl<D: Disk> Store<D> {
     /// A store over a disk that was not looked at yet: boot before anything else.
     pub fn new(disk: D) -> Store<D> {
-        Store { disk, journal: Journal::default(), logs: OrdMap::new(), syncs: OrdMap::new(), interval: INDEX_INTERVAL }
+        let (journal, logs, syncs) = (Journal::default(), OrdMap::new(), OrdMap::new());
+        Store { disk, journal, logs, syncs, recovery_points: OrdMap::new(), interval: INDEX_INTERVAL }
     }
 
     /// As [`new`](Store::new), with another `index.interval.bytes`.
@@ -113,11 +117,20 @@ impl<D: Disk> Store<D> {
     }
 
     fn perform_log(&mut self, partition: &TopicPartition, op: StoreOp) -> Result<(), StoreError> {
-        let Store { disk, logs, interval, .. } = self;
+        let Store { disk, logs, interval, recovery_points, .. } = self;
         let log = match logs.get_mut(partition) {
             Some(log) => log,
             None => logs.entry(partition.clone()).or_insert_with(|| PartitionLog::new(partition, *interval)),
         };
+        let begins_anew_at = match &op {
+            StoreOp::CreateLog { .. } if log.segments.is_empty() => Some(Offset::ZERO),
+            StoreOp::TruncateLog { to: from } | StoreOp::RestartLog { start: from } => Some(*from),
+            _ => None,
+        };
+        let is_doubtful = |from: &Offset| recovery_points.get(partition).is_some_and(|point| point > from);
+        if let Some(from) = begins_anew_at.filter(is_doubtful) {
+            log.limit_recovery(disk, from);
+        }
         match op {
             StoreOp::CreateLog { topic_id } => log.create(disk, topic_id),
             StoreOp::Append { batches } => log.append(disk, &batches),
@@ -140,6 +153,10 @@ impl<D: Disk> Store<D> {
                 (small_file::HIGH_WATERMARKS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::RecoveryPoints(offsets) => {
+                for (partition, point) in &offsets {
+                    let highest = self.recovery_points.entry(partition.clone()).or_default();
+                    *highest = (*highest).max(*point);
+                }
                 (small_file::RECOVERY_POINTS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::LogStarts(offsets) => (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets)),

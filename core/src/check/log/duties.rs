@@ -38,6 +38,26 @@ pub(super) fn lose(
     }
 }
 
+/// A deletion may not have been on disk yet, though another log was begun since: if the last one does not explain what was
+/// found, what is left of the newest that does is there again.
+pub(super) fn bring_back(ghost: &mut Ghost, id: BrokerId, found: Recovered) {
+    let mut deleted = ghost.deleted.remove(&id).unwrap_or_default();
+    let explains = |replica: &Replica| {
+        replica.is_found(&ghost.committed, found) || replica.without_cuts(&ghost.committed, found).is_some()
+    };
+    let at = match ghost.replicas.get(&id) {
+        Some(last) if explains(last) => return,
+        Some(_) => deleted.iter().rposition(explains),
+        None => deleted.iter().rposition(explains).or(deleted.len().checked_sub(1)),
+    };
+    if let Some(mut replica) = at.map(|at| deleted.swap_remove(at)) {
+        if replica.without_cuts(&ghost.committed, found).is_none() {
+            replica.cut(&ghost.committed, found.end);
+        }
+        ghost.replicas.insert(id, replica);
+    }
+}
+
 /// A leader that lost the end of its log may write those offsets again in the epochs it has led in.
 pub(super) fn note_rewrite(ghost: &mut Ghost, id: BrokerId, from: i64, faults: Faults) {
     if !faults.has_lost_cache() && !faults.lying {
@@ -111,6 +131,8 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
     let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|damage| damage.from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
         format!("broker {id} was elected uncleanly in epoch {epoch}")
+    } else if ghost.dropped.is_some_and(|dropped| dropped < epoch) {
+        "a reassignment was called off when only replicas that it was adding were in sync".to_owned()
     } else if let Some(why) = ghost.may_be_gone(missing.base) {
         why.to_owned()
     } else if let Some(Damage { how, .. }) = damaged {
@@ -129,7 +151,7 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
         format!("{partition} lost {records} committed records from offset {} on: {why}", missing.base)
     });
     let Ghost { committed, replicas, deleted, .. } = ghost;
-    for other in replicas.values_mut().chain(deleted.values_mut()) {
+    for other in replicas.values_mut().chain(deleted.values_mut().flatten()) {
         other.retreat(committed, agreed);
         other.damaged = None;
     }

@@ -63,6 +63,18 @@ fn what_was_given_up_may_have_been_seen() {
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3", "HIST-2", "HIST-1"]));
 }
 
+/// Broker 3, elected uncleanly, has offset 0 and not 1. An answer of the last leader arrives, which calls both committed.
+#[test]
+fn an_old_answer_may_call_committed_what_was_given_up() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_append(C, &orders(), &[batch(0, 1, 10)], &mut find);
+    logs.on_unclean(&orders(), LeaderEpoch(2));
+    logs.on_leader(C, &orders(), LeaderEpoch(2), &mut find);
+    assert_eq!(logs.ghost(&orders()).unwrap().high_watermark(), 1);
+    Histories::default().on_client(&read(0, 10), &logs, &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
 /// Commits these batches of one producer.
 fn sequences(batches: &[Stamped]) -> Option<&'static str> {
     let (mut logs, mut find) = replicated();

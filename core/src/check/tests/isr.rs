@@ -88,6 +88,21 @@ fn a_replica_of_a_reassignment_that_was_called_off_may_linger_in_the_isr() {
 }
 
 #[test]
+fn a_reassignment_that_is_called_off_may_drop_the_whole_isr() {
+    let moving = Assignment { replicas: vec![A, B, C], adding: vec![C], removing: vec![] };
+    let moving = TopicInfo { id: TopicId([1; 16]), partitions: OrdMap::from([(0, moving)]) }.encode();
+    let topic_node = "/brokers/topics/orders";
+    let dropped = |isr: &[BrokerId]| {
+        let joined = [set(topic_node, moving.clone(), 1), set(STATE, state(Some(C), 1, isr, 1), 1)];
+        let (mut cluster, find) = after(&[&joined[..], &[set(topic_node, topic(&[A, B]), 2)]].concat());
+        assert_eq!(fired(&find), None);
+        cluster.take_dropped()
+    };
+    assert_eq!(dropped(&[C]), [(orders(), LeaderEpoch(1))]);
+    assert_eq!(dropped(&[C, A]), []);
+}
+
+#[test]
 fn epochs_only_rise() {
     assert_eq!(outcome(&[set(STATE, state(Some(B), 1, &[A, B], 1), 1)]), None);
     assert_eq!(outcome(&[set(STATE, state(Some(B), 0, &[A, B], 1), 1)]), Some("ISR-3"), "a new leader, the same epoch");

@@ -62,6 +62,25 @@ fn a_partition_is_led_in_sync_and_committed() {
     assert_eq!(partition(&[A, B], Some((4, 5)), true), Some("LIVE-5"), "K23");
 }
 
+#[test]
+fn a_reassignment_that_is_called_off_may_leave_nobody_to_lead() {
+    let state = |leader| PartitionState {
+        controller_epoch: ControllerEpoch(1),
+        leader,
+        leader_epoch: LeaderEpoch(3),
+        isr: vec![C],
+        recovering: false,
+    };
+    let outcome = |leader, assigned: &[BrokerId]| {
+        let told = Partition { state: Some(state(leader)), assigned: assigned.to_vec(), ..Partition::default() };
+        let live = OrdSet::from([A, B, C]);
+        seen(|find| liveness::partition(&orders(), &told, &live, None, true, find))
+    };
+    assert_eq!(outcome(None, &[A, B]), None);
+    assert_eq!(outcome(None, &[A, B, C]), Some("LIVE-3"), "broker 3 may");
+    assert_eq!(outcome(Some(C), &[A, B]), Some("LIVE-3"), "broker 3 should have been taken back");
+}
+
 /// Also within the epoch of its leader: it follows, it serves, and it applies nothing.
 #[test]
 fn a_keeper_that_stands_still() {

@@ -233,6 +233,38 @@ fn what_a_replaced_disk_took_may_be_lost_by_all() {
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
 }
 
+/// Retention had taken offset 0 everywhere. The log that begins anew on an empty disk begins there all the same.
+#[test]
+fn a_replaced_disk_forgets_where_its_log_began() {
+    let (mut logs, mut find) = two_committed();
+    for id in [A, B] {
+        logs.on_drop_below(id, &orders(), 1);
+    }
+    let faults = Faults { replaced: true, ..Faults::default() };
+    let restart = |_: &TopicPartition| Restart { faults, flush: true, in_sync: true };
+    logs.on_boot_without(B, |_| false, restart, &mut find);
+    logs.on_create(B, &orders(), TopicId([1; 16]));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
+#[test]
+fn a_reassignment_that_is_called_off_may_take_the_only_replica_in_sync() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_dropped(&orders(), e(1));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec![]), "its deletion did not reach broker 2");
+    logs.on_leader(C, &orders(), e(3), &mut find);
+    assert_eq!(fired(&find), Some("LOG-3"), "and broker 2 had everything");
+
+    let (mut logs, mut find) = two_committed();
+    logs.on_dropped(&orders(), e(1));
+    logs.on_delete(B, &orders());
+    logs.on_create(B, &orders(), TopicId([1; 16]));
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
 #[test]
 fn an_acknowledgement_before_the_commit() {
     let (mut logs, mut find) = two_committed();
@@ -322,6 +354,28 @@ fn a_deleted_log_that_a_power_loss_brings_back() {
     logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
     logs.on_leader_high_watermark(A, &orders(), 3, Some(&[A, B]), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec![]));
+}
+
+/// Broker 2 deleted its log and began another in its place; a power loss takes both back.
+#[test]
+fn a_deleted_log_that_comes_back_in_place_of_the_next() {
+    let then_found = |found: Recovered| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_delete(B, &orders());
+        logs.on_create(B, &orders(), TopicId([1; 16]));
+        let power = Faults { cache: true, ..Faults::default() };
+        logs.on_boot(B, &orders(), found, outside(power), &mut find);
+        logs.on_follower(B, &orders(), e(1));
+        for id in [A, B] {
+            logs.on_append(id, &orders(), &[batch(2, 1, 12)], &mut find);
+        }
+        logs.on_leader_high_watermark(A, &orders(), 3, Some(&[A]), &mut find);
+        logs.on_follower_high_watermark(B, &orders(), 3, &mut find);
+        fired(&find)
+    };
+    assert_eq!(then_found(found(2, 0)), None, "it has both records again");
+    let empty = Recovered { last_epoch: None, ..found(0, 0) };
+    assert_eq!(then_found(empty), Some("LOG-1"), "the next log is there, and empty");
 }
 
 #[test]

@@ -196,6 +196,21 @@ fn committed_is_durable_on_a_quorum() {
     assert_eq!(two().store(2, cut).fired(), Some("ZAB-11"));
 }
 
+/// Keeper 3 lost its connection with 1:3 uncommitted, and comes back to the same leader: it is cut back to 1:2 and gets the
+/// rest again. Meanwhile the others commit 1:3.
+#[test]
+fn a_cut_that_a_commit_overtakes_takes_nothing_from_the_quorum() {
+    let cut = || StoreOp::TruncateJournal { to: z(1, 2) };
+    let three = |epoch| {
+        let seen = two().log(3, z(1, 1)).log(3, z(1, 2)).proposes(1, z(1, 3)).log(2, z(1, 3)).log(3, z(1, 3));
+        let seen = seen.synced(1, z(1, 3)).synced(2, z(1, 3)).delivers(1, z(1, 3));
+        seen.store(3, StoreOp::AcceptedEpoch(ZabEpoch(epoch)))
+    };
+    assert_eq!(three(1).store(3, cut()).fired(), None);
+    assert_eq!(three(2).store(3, cut()).fired(), Some("ZAB-11"), "nobody is established who would send it again");
+    assert_eq!(three(1).store(3, cut()).store(2, cut()).fired(), Some("ZAB-11"), "only the leader is left with it");
+}
+
 #[test]
 fn what_was_durable_is_there_after_a_power_loss() {
     let power = Faults { cache: true, ..Faults::default() };

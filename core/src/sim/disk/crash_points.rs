@@ -288,3 +288,38 @@ fn a_broker_finds_a_prefix_of_what_it_wrote_with_all_that_was_synced() {
     }
     assert!(points > 500, "{points} crash points");
 }
+
+/// A log that is cut or begun anew is not what an old recovery point was about, wherever that stands: what was written
+/// since is checked, and after a hole nothing counts.
+#[test]
+fn a_recovery_point_does_not_outlive_its_log() {
+    let act = |op| Step::Do(Lane::Log(partition()), op);
+    let append = |base, epoch| act(StoreOp::Append { batches: vec![batch(base, epoch)] });
+    let create = || act(StoreOp::CreateLog { topic_id: TopicId([3; 16]) });
+    let checkpoint = |points| Step::Do(Lane::Checkpoint, StoreOp::RecoveryPoints(points));
+    let mut before = vec![create()];
+    let roll = |base| act(StoreOp::Roll { base: Offset(base) });
+    before.extend((0..6).flat_map(|base| [append(base, 1), roll(base + 1)]));
+    before.push(Step::Sync(Lane::Log(partition())));
+    before.push(checkpoint(vec![(partition(), Offset(6))]));
+    before.push(Step::Sync(Lane::Checkpoint));
+    let deleted = vec![act(StoreOp::DeleteLog), checkpoint(Vec::new()), create()];
+    let cut = vec![act(StoreOp::TruncateLog { to: Offset(0) })];
+    for begin_anew in [deleted, cut] {
+        let mut store = Store::new(SimDisk::new());
+        store.boot_broker().unwrap();
+        before.iter().chain(&begin_anew).for_each(|step| take(&mut store, step));
+        for base in 0..6 {
+            take(&mut store, &append(base, 2));
+            take(&mut store, &roll(base + 1));
+        }
+        for seed in 0..200 {
+            let mut disk = store.disk.clone();
+            disk.power_loss(PowerLoss::AnyOrder, &mut Rng::new(seed));
+            let (mended, found) = boot_broker(disk);
+            let is_whole = found.iter().zip(0..).all(|((base, epoch), at)| *base == at && *epoch == found[0].1);
+            assert!(is_whole, "seed {seed}: {found:?}");
+            assert_eq!(boot_broker(mended).1, found, "a second start finds the same");
+        }
+    }
+}

@@ -380,7 +380,7 @@ pub fn clients(world: &World) -> Vec<ClientView> {
                     acknowledged: producer.acknowledged,
                     failed: producer.failed,
                 },
-                producer.waits_since().filter(|since| world.now().since(*since) > PATIENCE).map(|since| {
+                producer.waits_since(|_| true).filter(|since| world.now().since(*since) > PATIENCE).map(|since| {
                     let records = producer.waiting();
                     let noun = if records == 1 { "record waits" } else { "records wait" };
                     Wait { since, for_what: format!("{records} {noun}").into() }

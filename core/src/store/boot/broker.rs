@@ -51,6 +51,15 @@ impl<D: Disk> Store<D> {
             }
         }
         self.settle()?;
+        self.recovery_points = checkpoints.recovery_points;
+        let Store { logs, disk, recovery_points, .. } = self;
+        let mut is_news = false;
+        for (partition, log) in logs.iter_mut() {
+            is_news |= log.renew_recovery_limit(disk, recovery_points.get(partition).copied().unwrap_or_default());
+        }
+        if is_news {
+            self.settle()?;
+        }
         Ok(image)
     }
 
@@ -64,8 +73,10 @@ impl<D: Disk> Store<D> {
         cuts: &mut Vec<Cut>,
     ) -> Result<Option<PartitionImage>, Refused> {
         let mut log = PartitionLog::new(partition, self.interval);
-        let recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
         let prefix = format!("{}/", log.folder());
+        log.recovery_limit = self.recovery_limit(&prefix)?;
+        let recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
+        let recovery_point = log.recovery_limit.map_or(recovery_point, |limit| recovery_point.min(limit));
         let files: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
         let offset = |file: &&str, kind: &str| file.strip_suffix(kind)?.parse().ok().map(Offset);
         let bases: OrdSet<Offset> = files.iter().filter_map(|file| offset(file, ".log")).collect();
@@ -198,6 +209,13 @@ impl<D: Disk> Store<D> {
             Some(id) => Ok(Some(id)),
             None => Err(not_understood(&file, "it does not hold a topic id")),
         }
+    }
+
+    fn recovery_limit(&mut self, prefix: &str) -> Result<Option<Offset>, Refused> {
+        let file = format!("{prefix}{}", small_file::RECOVERY_LIMIT);
+        let Some(bytes) = self.small(&file)? else { return Ok(None) };
+        let not_understood = || not_understood(&file, "it does not hold an offset");
+        small_file::limit_from_bytes(&bytes).map(Some).ok_or_else(not_understood)
     }
 
     fn offsets(&mut self, file: &str) -> Result<OrdMap<TopicPartition, Offset>, Refused> {

@@ -9,6 +9,7 @@ pub(super) mod segment;
 
 use super::StoreError;
 use super::disk::{Disk, Extent};
+use super::small_file::RECOVERY_LIMIT;
 use crate::api::storage::{Lane, PartitionImage};
 use crate::id::{TopicId, TopicPartition};
 use crate::ordered::{OrdMap, OrdSet};
@@ -31,6 +32,8 @@ pub struct PartitionLog {
     pub(super) segments: OrdMap<Offset, Segment>,
     /// Offsets of producer snapshots on the disk.
     pub(super) snapshots: OrdSet<Offset>,
+    /// No recovery point above this is believed at the next start.
+    pub(super) recovery_limit: Option<Offset>,
 }
 
 impl PartitionLog {
@@ -41,6 +44,7 @@ impl PartitionLog {
             interval,
             segments: OrdMap::new(),
             snapshots: OrdSet::new(),
+            recovery_limit: None,
         }
     }
 
@@ -133,14 +137,46 @@ impl PartitionLog {
         }
     }
 
-    /// Removes every file of the partition.
+    /// Removes every file of the partition. `partition.metadata` goes first: a start takes what a crash leaves without it
+    /// for no log. (Half of one would have lost its beginning, and say that retention took it.)
     pub fn delete(&mut self, disk: &mut impl Disk) {
         let prefix = format!("{}/", self.folder);
+        disk.remove(&self.lane, &format!("{prefix}partition.metadata"));
         for (name, _) in disk.list().into_iter().filter(|(name, _)| name.starts_with(&prefix)) {
             disk.remove(&self.lane, &name);
         }
         self.segments.clear();
         self.snapshots.clear();
+        self.recovery_limit = None;
+    }
+
+    /// What is written from `from` on is not what a checkpointed recovery point above it was about, and a power loss may
+    /// leave that checkpoint. This stands in the log's own lane, before what is written: no crash keeps one without the
+    /// other. (Apache waits for the checkpoint instead.)
+    pub(super) fn limit_recovery(&mut self, disk: &mut impl Disk, from: Offset) {
+        if self.recovery_limit.is_none_or(|limit| from < limit) {
+            self.set_recovery_limit(disk, Some(from));
+        }
+    }
+
+    /// All of the log is durable: of a recovery point only what lies above its end is to be doubted. Returns whether that
+    /// is news.
+    pub(super) fn renew_recovery_limit(&mut self, disk: &mut impl Disk, point: Offset) -> bool {
+        let limit = Some(self.end()).filter(|end| point > *end);
+        let is_news = limit != self.recovery_limit;
+        if is_news {
+            self.set_recovery_limit(disk, limit);
+        }
+        is_news
+    }
+
+    fn set_recovery_limit(&mut self, disk: &mut impl Disk, limit: Option<Offset>) {
+        self.recovery_limit = limit;
+        let file = format!("{}/{RECOVERY_LIMIT}", self.folder);
+        match limit {
+            Some(limit) => disk.replace(&self.lane, &file, &[format!("{limit}\n").into()]),
+            None => disk.remove(&self.lane, &file),
+        }
     }
 
     /// Writes a producer snapshot. Those before the oldest segment go when segments are dropped.
