@@ -599,7 +599,7 @@ mod tests {
     #[test]
     fn sorting_keeps_equals_in_their_order() {
         for seed in 1..=50 {
-            let mut rng = Rng::at(&[seed]);
+            let mut rng = Rng(seed);
             let mut ours: Vec<(u64, u64)> = (0..rng.range(0, 60)).map(|n| (rng.range(0, 20), n)).collect();
             let mut model = ours.clone();
             sort_by(&mut ours, |a, b| a.0.cmp(&b.0));
