@@ -17,7 +17,7 @@ use crate::api::storage::{Lane, Load, Loaded, StoreOp};
 use crate::id::TopicPartition;
 use crate::machine::Ticket;
 use crate::ordered::OrdMap;
-use crate::record::offset::{LogRange, Position};
+use crate::record::offset::{LogRange, Offset, Position};
 use bytes::Bytes;
 use core::fmt;
 use disk::{Disk, DiskError, Extent, FileId};
@@ -64,13 +64,22 @@ pub struct Store<D> {
     journal: Journal,
     logs: OrdMap<TopicPartition, PartitionLog>,
     syncs: OrdMap<Lane, SyncLane>,
+    /// The highest recovery points that a crash may leave on the disk.
+    points: OrdMap<TopicPartition, Offset>,
     interval: u32,
 }
 
 impl<D: Disk> Store<D> {
     /// A store over a disk that was not looked at yet: boot before anything else.
     pub fn new(disk: D) -> Store<D> {
-        Store { disk, journal: Journal::default(), logs: OrdMap::new(), syncs: OrdMap::new(), interval: INDEX_INTERVAL }
+        Store {
+            disk,
+            journal: Journal::default(),
+            logs: OrdMap::new(),
+            syncs: OrdMap::new(),
+            points: OrdMap::new(),
+            interval: INDEX_INTERVAL,
+        }
     }
 
     /// As [`new`](Store::new), with another `index.interval.bytes`.
@@ -113,17 +122,29 @@ impl<D: Disk> Store<D> {
     }
 
     fn perform_log(&mut self, partition: &TopicPartition, op: StoreOp) -> Result<(), StoreError> {
-        let Store { disk, logs, interval, .. } = self;
+        let Store { disk, logs, points, interval, .. } = self;
+        let point = points.get(partition).copied().unwrap_or_default();
         let log = match logs.get_mut(partition) {
             Some(log) => log,
             None => logs.entry(partition.clone()).or_insert_with(|| PartitionLog::new(partition, *interval)),
         };
         match op {
-            StoreOp::CreateLog { topic_id } => log.create(disk, topic_id),
+            StoreOp::CreateLog { topic_id } => {
+                log.ends_below(disk, log.end(), point);
+                log.create(disk, topic_id);
+            }
             StoreOp::Append { batches } => log.append(disk, &batches),
             StoreOp::Roll { base } => log.roll(disk, base),
-            StoreOp::TruncateLog { to } => log.truncate(disk, to)?,
-            StoreOp::RestartLog { start } => log.restart(disk, start),
+            StoreOp::TruncateLog { to } => {
+                log.ends_below(disk, to, point);
+                log.truncate(disk, to)?;
+                // A batch that straddled `to` is gone, too.
+                log.ends_below(disk, log.end(), point);
+            }
+            StoreOp::RestartLog { start } => {
+                log.ends_below(disk, start, point);
+                log.restart(disk, start);
+            }
             StoreOp::DropSegments { to } => log.drop_segments(disk, to),
             StoreOp::DeleteLog => {
                 log.delete(disk);
@@ -140,6 +161,10 @@ impl<D: Disk> Store<D> {
                 (small_file::HIGH_WATERMARKS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::RecoveryPoints(offsets) => {
+                for (partition, offset) in &offsets {
+                    let known = self.points.entry(partition.clone()).or_default();
+                    *known = (*known).max(*offset);
+                }
                 (small_file::RECOVERY_POINTS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::LogStarts(offsets) => (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets)),
