@@ -128,13 +128,17 @@ def start(rounds, apache):
     took = []
     for _ in range(rounds):
         ours = Ours()
-        took.append(first_record(ours))
-        ours.stop()
+        try:
+            took.append(first_record(ours))
+        finally:
+            ours.stop()
     theirs = None
     if apache:
         peer = Apache()
-        theirs = first_record(peer) * 1000
-        peer.stop()
+        try:
+            theirs = first_record(peer) * 1000
+        finally:
+            peer.stop()
     tell("start of 3 + 3 to the first acknowledged record (median)", sorted(took)[rounds // 2] * 1000, theirs, "ms", "<= 500")
 
 

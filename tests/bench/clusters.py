@@ -76,11 +76,22 @@ class Cluster:
         self.kafka = self.zookeeper = ""
 
     def __enter__(self):
-        self.start()
-        return self
+        # Python does not call `__exit__` after a failure here, and whoever was started already would stay.
+        try:
+            return self.start_and_wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_):
         self.stop()
+
+    def wait(self):
+        return self
+
+    def start_and_wait(self):
+        self.start()
+        return self.wait()
 
     def pids(self, role=None):
         return [pid for name, pid in self.processes.items() if role is None or name.startswith(role)]
@@ -101,6 +112,7 @@ class Ours(Cluster):
         super().__init__()
         self.flags = [*flags, "--keepers", str(keepers), "--brokers", str(brokers)]
         self.keepers, self.brokers = keepers, brokers
+        self.process = None
 
     def start(self):
         # Ports that lie side by side, known before it serves: the first record is awaited from outside.
@@ -119,21 +131,15 @@ class Ours(Cluster):
         self.processes = {node["name"]: node["pid"] for node in told["nodes"]}
         return self
 
-    def start_and_wait(self):
-        self.start()
-        return self.wait()
-
-    def __enter__(self):
-        return self.start_and_wait()
-
     def refresh(self):
         """The processes as they are now: a node that was killed has another id when it is back."""
         told = json.loads((self.data / "cluster.json").read_text())
         self.processes = {node["name"]: node["pid"] for node in told["nodes"]}
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
         super().stop()
         self.data.with_suffix(".log").unlink(missing_ok=True)
 
@@ -204,10 +210,6 @@ class Apache(Cluster):
                 return self
             time.sleep(0.05)
         raise TimeoutError("the ensemble has no leader after 60 s")
-
-    def __enter__(self):
-        self.start()
-        return self.wait()
 
 
 class Calfkit(Cluster):

@@ -168,6 +168,133 @@ fn every_byte(folder: &Path) -> Vec<(String, u64)> {
     files_below(folder).into_iter().filter(|name| name != "glasshouse.lock").flat_map(of).collect()
 }
 
+/// Everything below `point` was promised.
+fn promised(folder: &Path, point: i64) {
+    broker(folder);
+    after_a_start(folder, |store| store.checkpoint(StoreOp::RecoveryPoints(vec![(partition(), Offset(point))])));
+}
+
+/// A store that was started, for one stroke of work, all of which reaches the disk.
+fn after_a_start(folder: &Path, work: impl FnOnce(&mut Work)) {
+    let mut store = Store::new(open(folder, Hold::PageCache).unwrap());
+    store.boot_broker().unwrap();
+    let mut work_on = Work(store);
+    work(&mut work_on);
+    work_on.0.flush().unwrap();
+    work_on.0.disk.sync_everything().unwrap();
+}
+
+struct Work(Store<FileDisk>);
+
+impl Work {
+    fn checkpoint(&mut self, op: StoreOp) {
+        self.0.perform(&Lane::Checkpoint, op).unwrap();
+    }
+
+    fn log(&mut self, op: StoreOp) {
+        self.0.perform(&Lane::Log(partition()), op).unwrap();
+    }
+}
+
+const FIRST: &str = "orders-0/00000000000000000000.log";
+const SECOND: &str = "orders-0/00000000000000000006.log";
+
+/// Damage below the recovery point is no tear. The log is given up to it, but the disk is left alone, over any number of
+/// starts, until the machine cuts it; then the log goes on.
+#[test]
+fn what_was_promised_is_not_cut_before_the_machine_says_so() {
+    let scratch = Scratch::new("promised");
+    let size = batch(0).size();
+    let bits = [
+        (FIRST, size + 70, 2),
+        (FIRST, size + 9, 2),
+        (FIRST, 2 * size + 18, 4),
+        (SECOND, 40, 6),
+        (SECOND, 2 * size - 1, 8),
+    ];
+    for (file, at, end) in bits {
+        let folder = scratch.next();
+        promised(&folder, 10);
+        flip(&folder.join(file), at);
+        for _ in 0..2 {
+            let (image, served) = start_broker(&folder).unwrap();
+            let log = &image.partitions[&partition()];
+            assert_eq!((log.damaged, log.log_end, served.len() as u64), (true, Offset(end), size * end as u64 / 2));
+            assert!(image.cuts.iter().any(|cut| &*cut.file == file), "{:?}", image.cuts);
+            let lengths = [FIRST, SECOND].map(|name| std::fs::metadata(folder.join(name)).unwrap().len());
+            assert_eq!(lengths, [3 * size, 2 * size], "{file} at {at}: the disk is as it was");
+        }
+        after_a_start(&folder, |store| {
+            store.log(StoreOp::TruncateLog { to: Offset(end) });
+            store.log(StoreOp::Append { batches: vec![batch(end)] });
+        });
+        let (image, served) = start_broker(&folder).unwrap();
+        let log = &image.partitions[&partition()];
+        assert_eq!((log.damaged, log.log_end, image.cuts), (false, Offset(end + 2), Vec::new()));
+        assert_eq!(served.len() as u64, size * (end as u64 / 2 + 1));
+    }
+}
+
+/// A power loss tears what was not synced, never what lies below the recovery point.
+#[test]
+fn a_torn_end_is_cut_at_once_above_the_recovery_point_only() {
+    let scratch = Scratch::new("torn-or-not");
+    let size = batch(0).size();
+    for (point, to, end, damaged) in [
+        (8, 2 * size - 7, 8, false),
+        (10, 2 * size - 7, 8, true),
+        (10, size, 8, true),
+        (8, 0, 6, true),
+        (6, 9, 6, false),
+    ] {
+        let folder = scratch.next();
+        promised(&folder, point);
+        cut(&folder.join(SECOND), to);
+        for _ in 0..2 {
+            let (image, _) = start_broker(&folder).unwrap();
+            let log = &image.partitions[&partition()];
+            assert_eq!((log.damaged, log.log_end), (damaged, Offset(end)), "cut at {to}, promised up to {point}");
+        }
+    }
+}
+
+/// A log that was cut, or deleted and begun again, while the old recovery point is still on the disk: what it tells of was
+/// given up on purpose. From the next start on points count again.
+#[test]
+fn recovery_points_do_not_outlive_the_log_they_tell_of() {
+    let scratch = Scratch::new("cut-below");
+    let again = |store: &mut Work| {
+        store.log(StoreOp::DeleteLog);
+        store.log(StoreOp::CreateLog { topic_id: TopicId([8; 16]) });
+    };
+    let shorter = |store: &mut Work| store.log(StoreOp::TruncateLog { to: Offset(4) });
+    let restarted = |store: &mut Work| store.log(StoreOp::RestartLog { start: Offset(3) });
+    let cases: [(&dyn Fn(&mut Work), i64); 3] = [(&again, 0), (&shorter, 4), (&restarted, 3)];
+    for (how, end) in cases {
+        let folder = scratch.next();
+        promised(&folder, 10);
+        after_a_start(&folder, how);
+        let (image, _) = start_broker(&folder).unwrap();
+        let log = &image.partitions[&partition()];
+        assert_eq!((log.damaged, log.log_end), (false, Offset(end)));
+        let folder = scratch.next();
+        promised(&folder, 10);
+        after_a_start(&folder, |store| {
+            how(store);
+            store.log(StoreOp::Append { batches: vec![batch(end)] });
+        });
+        let first = files_below(&folder).into_iter().filter(|name| name.ends_with(".log")).next_back().unwrap();
+        cut(&folder.join(&first), std::fs::metadata(folder.join(&first)).unwrap().len() - 1);
+        assert!(!start_broker(&folder).unwrap().0.partitions[&partition()].damaged, "what came after was not promised");
+        after_a_start(&folder, |store| {
+            store.log(StoreOp::Append { batches: vec![batch(end)] });
+            store.checkpoint(StoreOp::RecoveryPoints(vec![(partition(), Offset(end + 2))]));
+        });
+        cut(&folder.join(&first), 0);
+        assert!(start_broker(&folder).unwrap().0.partitions[&partition()].damaged, "and then it was");
+    }
+}
+
 #[test]
 fn a_keeper_restarts_with_every_file_cut_at_every_boundary() {
     let scratch = Scratch::new("cut-keeper");

@@ -50,7 +50,7 @@ fn batches_are_those_of_the_dump() {
     let mut compared = 0;
     for partition in PARTITIONS {
         for (base, log) in files(partition, ".log") {
-            let read = recover_segment(&log, Offset(base), None, true);
+            let read = recover_segment(&log, Offset(base), None, LeaderEpoch::NONE, true);
             assert_eq!(read.damage, None, "{partition} {base}");
             let dump = folder().join(partition).join(format!("{base:020}.dump.txt"));
             let dump = String::from_utf8_lossy(&std::fs::read(dump).unwrap()).into_owned();
@@ -167,7 +167,7 @@ fn replay_agrees_with_the_last_snapshot() {
         // Without the snapshots everything is read from the batches.
         let mut states = glasshouse_core::record::producer::ProducerStates::default();
         for (base, log) in files(name, ".log") {
-            for batch in recover_segment(&log, Offset(base), None, true).batches {
+            for batch in recover_segment(&log, Offset(base), None, LeaderEpoch::NONE, true).batches {
                 match batch.marker {
                     Some((kind, epoch)) => drop(states.record_marker(&batch.header, kind, epoch)),
                     None => states.record(&batch.header),

@@ -199,6 +199,9 @@ pub struct PartitionImage {
     pub high_watermark: Offset,
     /// Everything below was on the disk when it was checkpointed.
     pub recovery_point: Offset,
+    /// The log went on after `log_end`, with records that this replica had promised, and they cannot be read any more. They
+    /// are still on the disk: cutting the log removes them, and until then nothing may be appended.
+    pub damaged: bool,
 }
 
 /// A segment of a partition's log.

@@ -147,6 +147,14 @@ impl Broker {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         self.create_partition(&name, topic_id, fx);
+        if let Some(ours) = self.partitions.get_mut(&name).filter(|ours| ours.log.is_damaged()) {
+            // As a member it would be counted for what it lost. The controller takes it out, and tells it so; as the last
+            // member it stays, and the partition offline.
+            if told.isr.contains(&self.id) {
+                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+            ours.log.cut_damage(fx);
+        }
         let at =
             Context { me: self.id, now, settings: &self.settings, rules: self.config.rules, metadata: &self.metadata };
         let Some(partition) = self.partitions.get_mut(&name) else { return Err(ErrorCode::KAFKA_STORAGE_ERROR) };
@@ -323,6 +331,8 @@ impl Broker {
 
     pub(super) fn become_stopped(&mut self, fx: &mut Effects<Effect>) {
         if self.shutdown.take().is_some() {
+            // What was synced since the last words.
+            self.checkpoint(fx);
             self.deadlines.clear_all();
             fx.note(BrokerNote::Stopped);
             fx.emit(Effect::Stopped);

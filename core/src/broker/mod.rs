@@ -233,6 +233,9 @@ impl Broker {
         for (name, image) in image.partitions {
             let settings = TopicSettings::of(&broker.settings, None);
             let log = Log::recover(name.clone(), image);
+            if log.is_damaged() {
+                fx.note(BrokerNote::ReplicaDamaged { partition: name.clone(), from: log.end() });
+            }
             broker.partitions.insert(name, Partition::new(log, settings));
         }
         broker.set_timers(now);

@@ -323,7 +323,7 @@ impl Broker {
         let partition = self.partitions.get(name).ok_or_else(|| self.missing(name))?;
         partition.check_epoch(wanted.current_leader_epoch)?;
         if partition.leader().is_none() {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            return Err(partition.not_leading());
         }
         let log = &partition.log;
         let is_replica = request.replica_id.0 >= 0;

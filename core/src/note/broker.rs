@@ -105,6 +105,16 @@ pub enum BrokerNote {
         file: Arc<str>,
         why: String,
     },
+    /// Something that was promised cannot be read any more: the replica waits until it is out of the ISR.
+    ReplicaDamaged {
+        partition: TopicPartition,
+        from: Offset,
+    },
+    /// It is out of the ISR, and cuts its log there.
+    DamageCut {
+        partition: TopicPartition,
+        from: Offset,
+    },
     Rolled {
         partition: TopicPartition,
         base: Offset,
@@ -217,7 +227,14 @@ impl fmt::Display for BrokerNote {
             FetchFenced { partition, epoch } => {
                 write!(f, "is fenced from fetching {partition} in epoch {epoch} and waits for the controller")
             }
-            LogCut { file, why } => write!(f, "cuts {file}: {why}"),
+            LogCut { file, why } => write!(f, "does not trust {file}: {why}"),
+            ReplicaDamaged { partition, from } => {
+                write!(
+                    f,
+                    "has lost {partition} from {from} on and neither leads nor follows until it is out of the ISR"
+                )
+            }
+            DamageCut { partition, from } => write!(f, "cuts {partition} at {from}, where it is damaged"),
             Rolled { partition, base } => write!(f, "starts a new segment of {partition} at {base}"),
             Retained { partition, start } => write!(f, "drops what {partition} held below {start}"),
             NotEnoughReplicas { partition, isr, min, appended } => {

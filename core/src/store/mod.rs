@@ -64,17 +64,22 @@ pub struct Store<D> {
     journal: Journal,
     logs: OrdMap<TopicPartition, PartitionLog>,
     syncs: OrdMap<Lane, SyncLane>,
-    /// The highest recovery point of each partition that a checkpoint on the disk may name, whatever a power loss leaves
-    /// of it: nobody waits for checkpoints.
-    recovery_points: OrdMap<TopicPartition, Offset>,
+    /// The highest recovery points that a crash may leave on the disk.
+    points: OrdMap<TopicPartition, Offset>,
     interval: u32,
 }
 
 impl<D: Disk> Store<D> {
     /// A store over a disk that was not looked at yet: boot before anything else.
     pub fn new(disk: D) -> Store<D> {
-        let (journal, logs, syncs) = (Journal::default(), OrdMap::new(), OrdMap::new());
-        Store { disk, journal, logs, syncs, recovery_points: OrdMap::new(), interval: INDEX_INTERVAL }
+        Store {
+            disk,
+            journal: Journal::default(),
+            logs: OrdMap::new(),
+            syncs: OrdMap::new(),
+            points: OrdMap::new(),
+            interval: INDEX_INTERVAL,
+        }
     }
 
     /// As [`new`](Store::new), with another `index.interval.bytes`.
@@ -117,26 +122,29 @@ impl<D: Disk> Store<D> {
     }
 
     fn perform_log(&mut self, partition: &TopicPartition, op: StoreOp) -> Result<(), StoreError> {
-        let Store { disk, logs, interval, recovery_points, .. } = self;
+        let Store { disk, logs, points, interval, .. } = self;
+        let point = points.get(partition).copied().unwrap_or_default();
         let log = match logs.get_mut(partition) {
             Some(log) => log,
             None => logs.entry(partition.clone()).or_insert_with(|| PartitionLog::new(partition, *interval)),
         };
-        let begins_anew_at = match &op {
-            StoreOp::CreateLog { .. } if log.segments.is_empty() => Some(Offset::ZERO),
-            StoreOp::TruncateLog { to: from } | StoreOp::RestartLog { start: from } => Some(*from),
-            _ => None,
-        };
-        let is_doubtful = |from: &Offset| recovery_points.get(partition).is_some_and(|point| point > from);
-        if let Some(from) = begins_anew_at.filter(is_doubtful) {
-            log.limit_recovery(disk, from);
-        }
         match op {
-            StoreOp::CreateLog { topic_id } => log.create(disk, topic_id),
+            StoreOp::CreateLog { topic_id } => {
+                log.ends_below(disk, log.end(), point);
+                log.create(disk, topic_id);
+            }
             StoreOp::Append { batches } => log.append(disk, &batches),
             StoreOp::Roll { base } => log.roll(disk, base),
-            StoreOp::TruncateLog { to } => log.truncate(disk, to)?,
-            StoreOp::RestartLog { start } => log.restart(disk, start),
+            StoreOp::TruncateLog { to } => {
+                log.ends_below(disk, to, point);
+                log.truncate(disk, to)?;
+                // A batch that straddled `to` is gone, too.
+                log.ends_below(disk, log.end(), point);
+            }
+            StoreOp::RestartLog { start } => {
+                log.ends_below(disk, start, point);
+                log.restart(disk, start);
+            }
             StoreOp::DropSegments { to } => log.drop_segments(disk, to),
             StoreOp::DeleteLog => {
                 log.delete(disk);
@@ -153,9 +161,9 @@ impl<D: Disk> Store<D> {
                 (small_file::HIGH_WATERMARKS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::RecoveryPoints(offsets) => {
-                for (partition, point) in &offsets {
-                    let highest = self.recovery_points.entry(partition.clone()).or_default();
-                    *highest = (*highest).max(*point);
+                for (partition, offset) in &offsets {
+                    let known = self.points.entry(partition.clone()).or_default();
+                    *known = (*known).max(*offset);
                 }
                 (small_file::RECOVERY_POINTS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }

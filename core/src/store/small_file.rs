@@ -13,8 +13,6 @@ pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub const META: &str = "meta.properties";
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
-/// In a partition's folder, and not Apache's: no recovery point above the offset that it holds is believed.
-pub const RECOVERY_LIMIT: &str = "recovery-limit";
 
 /// A checkpoint of offsets: "0", the count, then "topic partition offset" lines.
 pub fn offsets_to_bytes(entries: &[(TopicPartition, Offset)]) -> Bytes {
@@ -77,11 +75,6 @@ pub fn meta_from_bytes(bytes: &[u8]) -> Option<(BrokerId, String)> {
     let text = core::str::from_utf8(bytes).ok()?;
     let get = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     Some((BrokerId(get("broker.id")?.parse().ok()?), get("cluster.id")?.to_owned()))
-}
-
-/// The offset in a `recovery-limit`.
-pub fn limit_from_bytes(bytes: &[u8]) -> Option<Offset> {
-    Some(Offset(core::str::from_utf8(bytes).ok()?.trim_end().parse().ok()?))
 }
 
 /// The topic id in a `partition.metadata`.

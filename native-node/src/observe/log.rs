@@ -114,9 +114,13 @@ fn of_broker(note: &BrokerNote) -> Weight {
         | FetchFenced { .. }
         | Rolled { .. }
         | Retained { .. } => Weight::Notable,
-        NotRegistered { .. } | SessionLost { .. } | IsrShrunk { .. } | Truncated { .. } | LogCut { .. } => {
-            Weight::Warning
-        }
+        NotRegistered { .. }
+        | SessionLost { .. }
+        | IsrShrunk { .. }
+        | Truncated { .. }
+        | LogCut { .. }
+        | ReplicaDamaged { .. }
+        | DamageCut { .. } => Weight::Warning,
     }
 }
 

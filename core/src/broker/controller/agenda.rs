@@ -17,8 +17,11 @@ pub(super) enum Event {
     PreferredWanted,
     LogDirsFailed,
     IsrsChanged,
-    /// Replicas whose log directory failed, as an answer to LeaderAndIsr said.
-    ReplicasBroken(Vec<Replica>),
+    /// What an answer to LeaderAndIsr said: replicas whose log cannot be used, and those whose log can be used again.
+    ReplicasJudged {
+        broken: Vec<Replica>,
+        mended: Vec<Replica>,
+    },
     /// How deletions on one broker went, as its answer to StopReplica said.
     ReplicasDeleted {
         done: Vec<Replica>,

@@ -102,6 +102,28 @@ impl Controller {
         self.next([Step::ReplicasOffline(replicas)]);
     }
 
+    /// Replicas whose log cannot be used go offline, though their broker is live; others are back.
+    pub(super) fn replicas_judged(&mut self, broken: Vec<Replica>, mended: Vec<Replica>) {
+        for replica in &mended {
+            self.context.broken.remove(replica);
+            if let Some(partition) = self.context.partitions.get_mut(&replica.0)
+                && partition.replica(replica.1) == ReplicaState::Offline
+            {
+                partition.replicas.insert(replica.1, ReplicaState::Online);
+            }
+        }
+        let mut steps = Vec::new();
+        if !mended.is_empty() {
+            let of = mended.into_iter().map(|(tp, _)| tp).collect();
+            steps.push(Step::UpdateMetadata { to: self.context.broker_ids(), of });
+        }
+        if !broken.is_empty() {
+            self.context.broken.extend(broken.iter().cloned());
+            steps.push(Step::ReplicasOffline(broken));
+        }
+        self.next(steps);
+    }
+
     /// Leaders among them are replaced, then all of them leave their ISRs.
     pub(super) fn replicas_offline(&mut self, replicas: Vec<Replica>, _: Fx<'_>) {
         let (deleting, replicas): (Vec<Replica>, Vec<Replica>) =
@@ -175,12 +197,19 @@ impl Controller {
             (Request::LeaderAndIsr(_), Response::LeaderAndIsr(answer)) => {
                 let rows =
                     answer.topics.iter().filter_map(|topic| Some((self.context.topic_named(topic.topic_id)?, topic)));
-                let broken = rows.flat_map(|(name, topic)| {
-                    let of = topic.partitions.iter().filter(|row| row.error == ErrorCode::KAFKA_STORAGE_ERROR);
-                    of.map(|row| (TopicPartition::new(name.clone(), row.partition), from))
-                });
-                let broken: Vec<Replica> = broken.collect();
-                (!broken.is_empty()).then_some(Event::ReplicasBroken(broken))
+                let (mut broken, mut mended) = (Vec::new(), Vec::new());
+                for (name, row) in rows.flat_map(|(name, topic)| topic.partitions.iter().map(move |row| (name, row))) {
+                    let replica = (TopicPartition::new(name.clone(), row.partition), from);
+                    match row.error {
+                        ErrorCode::KAFKA_STORAGE_ERROR if !self.context.broken.contains(&replica) => {
+                            broken.push(replica)
+                        }
+                        ErrorCode::NONE if self.context.broken.contains(&replica) => mended.push(replica),
+                        _ => {}
+                    }
+                }
+                let any = !broken.is_empty() || !mended.is_empty();
+                any.then_some(Event::ReplicasJudged { broken, mended })
             }
             (Request::StopReplica(asked), Response::StopReplica(answer)) => {
                 let rows =

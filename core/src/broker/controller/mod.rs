@@ -420,10 +420,7 @@ impl Controller {
             Event::PreferredWanted => self.next([Step::ReadPreferred]),
             Event::LogDirsFailed => self.read_notifications(znodes::LOG_DIR_EVENTS, fx),
             Event::IsrsChanged => self.read_notifications(znodes::ISR_CHANGES, fx),
-            Event::ReplicasBroken(replicas) => {
-                self.context.broken.extend(replicas.iter().cloned());
-                self.next([Step::ReplicasOffline(replicas)]);
-            }
+            Event::ReplicasJudged { broken, mended } => self.replicas_judged(broken, mended),
             Event::ReplicasDeleted { done, failed } => self.on_replicas_deleted(done, failed),
             Event::Rebalance => self.rebalance(),
         }

@@ -54,7 +54,10 @@ impl Controller {
                 }
                 ReplicaState::Online => self.batch.lead(&[id], &tp, false, &self.context),
                 ReplicaState::Offline => {
-                    self.batch.stop(id, &tp, false);
+                    // One that cannot use its log has nothing to stop, and is told later that it left the ISR.
+                    if !self.context.broken.contains(&(tp.clone(), id)) {
+                        self.batch.stop(id, &tp, false);
+                    }
                     if is_led {
                         leave.entry(id).or_default().push(tp);
                     } else {
@@ -335,11 +338,14 @@ impl Controller {
         }
     }
 
-    /// The state without `replica` is known: the other replicas hear of it.
+    /// The state without `replica` is known: the other replicas hear of it, and it itself if its broker is live and only
+    /// its log cannot be used. Out of the ISR it may cut what is damaged and follow. (Kafka's is told when it starts again.)
     fn tell_others(&mut self, replica: BrokerId, tp: &TopicPartition, state: PartitionState, version: i32) {
         let Some(partition) = self.context.partitions.get_mut(tp) else { return };
         partition.led = Some(Led { state, epoch: PartitionEpoch(version) });
-        let others: Vec<BrokerId> = partition.assignment.replicas.iter().copied().filter(|id| *id != replica).collect();
+        let is_broken = self.context.broken.contains(&(tp.clone(), replica));
+        let hears = |id: &BrokerId| *id != replica || is_broken;
+        let others: Vec<BrokerId> = partition.assignment.replicas.iter().copied().filter(hears).collect();
         if !self.context.is_deleting(&tp.topic) {
             self.batch.lead(&others, tp, false, &self.context);
         }

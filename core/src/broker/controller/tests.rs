@@ -34,6 +34,8 @@ struct World {
     replies: OrdMap<Asker, Response<LogRange>>,
     /// Its answers from ZooKeeper are held back: a process that is paused.
     frozen: Option<i32>,
+    /// It has lost what it held, and says so as long as it is counted among the ISR.
+    damaged: Option<i32>,
     next_session: i64,
     notes: Vec<String>,
 }
@@ -56,6 +58,7 @@ impl World {
             sent: Vec::new(),
             replies: OrdMap::new(),
             frozen: None,
+            damaged: None,
             next_session: 100,
             notes: Vec::new(),
         };
@@ -232,7 +235,9 @@ impl World {
                 Effect::Send { to, correlation, request } => {
                     self.sent.push(told(to, &request));
                     let response = match &request {
-                        Request::LeaderAndIsr(_) => LeaderAndIsrResponse::default().into(),
+                        Request::LeaderAndIsr(request) => {
+                            led(request, self.damaged.filter(|id| *id == to.0).map(BrokerId)).into()
+                        }
                         Request::StopReplica(_) => StopReplicaResponse::default().into(),
                         _ => UpdateMetadataResponse::default().into(),
                     };
@@ -365,6 +370,21 @@ fn told(to: BrokerId, request: &Request) -> String {
         }
         other => format!("{to} {}", other.name()),
     }
+}
+
+/// The answer of a broker that does as told, except with what is `damaged`: there it must not be in the ISR.
+fn led(request: &kafka::LeaderAndIsrRequest, damaged: Option<BrokerId>) -> LeaderAndIsrResponse {
+    let row = |told: &kafka::LeaderAndIsrPartition| {
+        let refused = damaged.is_some_and(|id| told.isr.contains(&id));
+        let error = if refused { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NONE };
+        kafka::LeaderAndIsrPartitionError { partition: told.partition, error, ..Default::default() }
+    };
+    let topics = request.topics.iter().map(|topic| kafka::LeaderAndIsrTopicError {
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(row).collect(),
+        ..Default::default()
+    });
+    LeaderAndIsrResponse { topics: topics.collect(), ..Default::default() }
 }
 
 #[test]
@@ -510,6 +530,32 @@ fn a_leader_that_restarted_unseen_leads_in_a_new_epoch() {
     assert_eq!(world.state("t"), "2 of 2,3 at 1/2, v1");
     assert_eq!(world.state("u"), "3 of 3,2 at 0/1, v0");
     assert!(!world.sent.iter().any(|sent| sent.contains("t-0 2@0")), "{:?}", world.sent);
+}
+
+/// Broker 2 has lost records that it had promised. Another member leads on; 2 is taken out of the ISR, hears so, cuts its log
+/// and follows. Alone in the ISR it stays, and the partition has no leader until it is mended by hand.
+#[test]
+fn a_damaged_replica_leaves_the_isr_and_is_told_so() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    world.create_topic("f", &[3, 2]);
+    world.create_topic("alone", &[2]);
+    world.damaged = Some(2);
+    world.sent.clear();
+    world.kill(1);
+    assert_eq!(world.active(), 2);
+    assert_eq!(world.state("t"), "3 of 3 at 1/2, v1");
+    assert_eq!(world.state("f"), "3 of 3 at 1/2, v1");
+    assert_eq!(world.state("alone"), "-1 of 2 at 1/2, v1");
+    let to_it: Vec<&String> =
+        world.sent.iter().filter(|sent| sent.starts_with("2 LAI") && sent.contains("3@1")).collect();
+    assert!(!to_it.is_empty() && !world.sent.iter().any(|sent| sent.starts_with("2 Stop")), "{:?}", world.sent);
+    let broken: Vec<Replica> = world.controllers[&2].context.broken.iter().cloned().collect();
+    assert_eq!(broken, [(TopicPartition::new("alone", 0), BrokerId(2))]);
+    world.damaged = None;
+    world.kill(2);
+    world.start(2);
+    assert_eq!(world.state("alone"), "2 of 2 at 3/3, v3");
 }
 
 #[test]

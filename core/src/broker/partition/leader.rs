@@ -103,7 +103,7 @@ impl Partition {
         at: &Context<'_>,
         fx: &mut Effects<Effect>,
     ) -> Result<Appended, ErrorCode> {
-        let Role::Leader(leader) = &self.role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        let Role::Leader(leader) = &self.role else { return Err(self.not_leading()) };
         // It was cut a moment ago as a follower and cannot judge sequences yet: the producer asks again.
         if self.log.must_reload_producers() {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -161,7 +161,7 @@ impl Partition {
                 }
             }
             (Reader::Replica(_) | Reader::Consumer { .. }, Role::Idle | Role::Follower(_)) => {
-                return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+                return Err(self.not_leading());
             }
         };
         let found = self.find(wanted, upto)?;

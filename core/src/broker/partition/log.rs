@@ -50,6 +50,8 @@ pub struct Log {
     end: Offset,
     /// What lies below is on the disk, whatever happens to the power.
     durable: Offset,
+    /// It went on after `end` with records that were promised, and recovery could not read them.
+    damaged: bool,
 
     /// Oldest first; the last is appended to.
     segments: Queue<SegmentInfo>,
@@ -78,6 +80,7 @@ impl Log {
             high_watermark: Offset::ZERO,
             end: Offset::ZERO,
             durable: Offset::ZERO,
+            damaged: false,
             segments: Queue::from([empty_segment(Offset::ZERO)]),
             epochs: EpochCache::default(),
             producers: ProducerStates::default(),
@@ -104,6 +107,7 @@ impl Log {
             high_watermark: image.high_watermark.clamp(start, end),
             end,
             durable: end,
+            damaged: image.damaged,
             segments,
             epochs: image.epochs,
             producers: image.producers,
@@ -136,6 +140,20 @@ impl Log {
 
     pub fn durable(&self) -> Offset {
         self.durable
+    }
+
+    /// Whether it lacks records that were promised: neither a leader's log nor an in-sync follower's.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// The replica is out of the ISR: nobody counts on what is gone, and what is left goes on from here.
+    pub fn cut_damage(&mut self, fx: &mut Effects<Effect>) {
+        if core::mem::take(&mut self.damaged) {
+            let (partition, from) = (self.partition.clone(), self.end);
+            fx.note(BrokerNote::DamageCut { partition, from });
+            fx.emit(Effect::Store { lane: self.lane(), op: StoreOp::TruncateLog { to: from } });
+        }
     }
 
     /// How far this replica may say that it holds the log.
@@ -370,6 +388,9 @@ impl Log {
     /// Drops segments that are too old or too many (C.8): only such as lie wholly below the high watermark, and never
     /// the one appended to. (An active segment that is itself too old is rolled first.)
     pub fn retain(&mut self, settings: &TopicSettings, now: UnixMillis, fx: &mut Effects<Effect>) {
+        if self.damaged {
+            return;
+        }
         let active_expired = self.segments.back().is_some_and(|active| self.is_expired(active, settings, now));
         if active_expired && self.high_watermark == self.end && self.end > self.start {
             self.roll(fx);

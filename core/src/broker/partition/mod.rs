@@ -175,6 +175,11 @@ impl Partition {
         }
     }
 
+    /// Why it does not serve what only a leader serves.
+    pub fn not_leading(&self) -> ErrorCode {
+        if self.log.is_damaged() { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NOT_LEADER_OR_FOLLOWER }
+    }
+
     /// The leader this replica knows of, for a client that asked the wrong one (KIP-951).
     pub fn current_leader(&self, me: BrokerId) -> LeaderIdAndEpoch {
         let leader = match &self.role {
@@ -188,6 +193,7 @@ impl Partition {
     /// What must hold after every step.
     pub fn assert_sound(&self, me: BrokerId) {
         self.log.assert_ordered();
+        assert!(!self.log.is_damaged() || matches!(self.role, Role::Idle), "{}: damaged, with a role", self.name());
         match &self.role {
             Role::Leader(leader) => {
                 assert!(leader.isr.members().contains(&me), "{}: leads outside the ISR", self.name());

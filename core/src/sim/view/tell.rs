@@ -76,6 +76,8 @@ pub fn broker(note: &BrokerNote) -> Worth {
         | BrokerNote::Stopped => Some((Plain, StoryKind::Session)),
         BrokerNote::ReplicaStopped { deleted: true, .. }
         | BrokerNote::LogCut { .. }
+        | BrokerNote::ReplicaDamaged { .. }
+        | BrokerNote::DamageCut { .. }
         | BrokerNote::Divergence { .. }
         | BrokerNote::Retained { .. } => Some((Plain, StoryKind::Log)),
         BrokerNote::FencedControl { .. } => Some((Plain, StoryKind::Leadership)),

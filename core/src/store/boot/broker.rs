@@ -1,4 +1,8 @@
-//! A broker's start: every partition's segments, checked from the recovery point on, and the checkpoints beside them.
+//! A broker's start: every partition's segments, each batch checked, and the checkpoints beside them.
+//!
+//! Every checksum is verified at every start. What lies above the recovery point may be torn: it is cut at once. Below it
+//! damage is no tear, and what it took was promised: the log is given up to there, the disk is left as it is, and a mark
+//! beside it remembers. The machine cuts once the replica has left the ISR ([`PartitionImage::damaged`]).
 
 use crate::api::storage::{BrokerImage, Cut, Lane, PartitionImage, Refused};
 use crate::id::{LeaderEpoch, TopicId, TopicPartition};
@@ -10,7 +14,7 @@ use crate::store::Store;
 use crate::store::disk::{Disk, FileName};
 use crate::store::segments::recover::{Found, RecoveredSegment, recover_segment};
 use crate::store::segments::segment::{Scan, name};
-use crate::store::segments::{PartitionLog, replay};
+use crate::store::segments::{CUT, DAMAGED, PartitionLog, Spoiled, replay};
 use crate::store::small_file;
 use bytes::Bytes;
 
@@ -50,17 +54,27 @@ impl<D: Disk> Store<D> {
                 image.partitions.insert(partition, found);
             }
         }
-        self.settle()?;
-        self.recovery_points = checkpoints.recovery_points;
-        let Store { logs, disk, recovery_points, .. } = self;
-        let mut is_news = false;
-        for (partition, log) in logs.iter_mut() {
-            is_news |= log.renew_recovery_limit(disk, recovery_points.get(partition).copied().unwrap_or_default());
-        }
-        if is_news {
-            self.settle()?;
-        }
+        self.points = checkpoints.recovery_points;
+        self.forget_cuts()?;
         Ok(image)
+    }
+
+    /// What was found is made durable. Recovery points above a cut are taken back; only then the cut need not be remembered.
+    fn forget_cuts(&mut self) -> Result<(), Refused> {
+        let mut cut = Vec::new();
+        for (partition, log) in &mut self.logs {
+            if let Some(at) = log.cut.take() {
+                self.points.insert(partition.clone(), at);
+                cut.push((log.lane().clone(), format!("{}/{CUT}", log.folder())));
+            }
+        }
+        if !cut.is_empty() {
+            let points: Vec<_> = self.points.iter().map(|(partition, offset)| (partition.clone(), *offset)).collect();
+            self.disk.replace(&Lane::Checkpoint, small_file::RECOVERY_POINTS, &[small_file::offsets_to_bytes(&points)]);
+        }
+        self.settle()?;
+        cut.iter().for_each(|(lane, file)| self.disk.remove(lane, file));
+        Ok(())
     }
 
     /// One partition; `None` if its creation did not survive: without `partition.metadata` or a segment there is no log.
@@ -73,10 +87,8 @@ impl<D: Disk> Store<D> {
         cuts: &mut Vec<Cut>,
     ) -> Result<Option<PartitionImage>, Refused> {
         let mut log = PartitionLog::new(partition, self.interval);
+        let mut recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
         let prefix = format!("{}/", log.folder());
-        log.recovery_limit = self.recovery_limit(&prefix)?;
-        let recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
-        let recovery_point = log.recovery_limit.map_or(recovery_point, |limit| recovery_point.min(limit));
         let files: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
         let offset = |file: &&str, kind: &str| file.strip_suffix(kind)?.parse().ok().map(Offset);
         let bases: OrdSet<Offset> = files.iter().filter_map(|file| offset(file, ".log")).collect();
@@ -85,10 +97,18 @@ impl<D: Disk> Store<D> {
             return Ok(None);
         };
         log.snapshots = files.iter().filter_map(|file| offset(file, ".snapshot")).collect();
-        let sums_from = if clean { Offset(i64::MAX) } else { recovery_point };
-        let found = self.recover_log(&mut log, &bases, sums_from, cuts)?;
+        log.is_marked = files.contains(&DAMAGED);
+        if files.contains(&CUT) {
+            let at =
+                self.small(&format!("{prefix}{CUT}"))?.and_then(|text| core::str::from_utf8(&text).ok()?.parse().ok());
+            recovery_point = recovery_point.min(at.map(Offset).unwrap_or_default());
+            log.cut = Some(recovery_point);
+        }
+        let found = self.recover_log(&mut log, &bases, recovery_point, clean, cuts)?;
         let log_start = checkpoints.log_starts.get(partition).copied().unwrap_or_default();
-        if log_start > log.end() {
+        if log.is_damaged() {
+            log.mark(&mut self.disk);
+        } else if log_start > log.end() {
             let why = format!("its log starts at {log_start}, after its end at {}", log.end());
             cuts.push(Cut { file: log.folder().into(), at: None, bytes: 0, why });
             log.restart(&mut self.disk, log_start);
@@ -96,7 +116,8 @@ impl<D: Disk> Store<D> {
         let first = log.segments.first_key_value().map_or(Offset::ZERO, |(base, _)| *base);
         let mut image = log.image();
         image.topic_id = topic_id;
-        image.log_start = log_start.max(first);
+        image.damaged = log.is_damaged();
+        image.log_start = log_start.max(first).min(image.log_end);
         image.recovery_point = recovery_point.clamp(image.log_start, image.log_end);
         let high_watermark = checkpoints.high_watermarks.get(partition).copied().unwrap_or_default();
         image.high_watermark = high_watermark.clamp(image.log_start, image.log_end);
@@ -106,45 +127,50 @@ impl<D: Disk> Store<D> {
         Ok(Some(image))
     }
 
-    /// Reads the segments in order, verifying checksums from `sums_from` on. At the first damage the log ends: the
-    /// segment is cut there and later ones go.
+    /// Reads the segments in order. At the first damage the log ends: the segment is cut there and later ones go, now or,
+    /// where it cannot be a tear, when the machine says so.
     fn recover_log(
         &mut self,
         log: &mut PartitionLog,
         bases: &OrdSet<Offset>,
-        sums_from: Offset,
+        recovery_point: Offset,
+        clean: bool,
         cuts: &mut Vec<Cut>,
     ) -> Result<Vec<Found>, Refused> {
-        let mut all = Vec::new();
+        let unsynced_from = if clean { Offset(i64::MAX) } else { recovery_point };
+        let mut all: Vec<Found> = Vec::new();
         let mut ended: Option<String> = None;
         for base in bases.iter().copied() {
             let file_name: FileName = name(log.folder(), base, "log").into();
             let file = self.disk.open(log.lane(), &file_name);
             let bytes = self.disk.read_all(file).map_err(|error| refused(&file_name, &error))?;
             let before = log.segments.last_key_value().map(|(_, segment)| segment.scan.next);
-            if let Some(end) = before.filter(|end| *end != base && base > sums_from && ended.is_none()) {
+            if let Some(end) = before.filter(|end| *end != base && base > unsynced_from && ended.is_none()) {
                 ended = Some(format!("the log ends at {end} before it"));
             }
             if let Some(why) = &ended {
                 cuts.push(Cut { file: file_name, at: None, bytes: bytes.len() as u64, why: why.clone() });
-                for kind in ["log", "index", "timeindex"] {
-                    self.disk.remove(log.lane(), &name(log.folder(), base, kind));
-                }
+                log.give_up(Spoiled::Segment(base));
                 continue;
             }
             let limit = bases.range(base.next()..).next().copied();
-            let read = recover_segment(&bytes, base, limit, limit.is_none_or(|next| next > sums_from));
+            let epoch = all.last().map_or(LeaderEpoch::NONE, |last| last.header.epoch);
+            let read = recover_segment(&bytes, base, limit, epoch, true);
             if read.end < bytes.len() as u64 {
                 let why = read.damage.clone().unwrap_or_default();
                 let cut = bytes.len() as u64 - read.end;
                 cuts.push(Cut { file: file_name, at: Some(Position(read.end)), bytes: cut, why });
-                self.disk.truncate(file, Position(read.end));
+                log.give_up(Spoiled::Tail(file, Position(read.end)));
                 // Where the next segment begins the log goes on, if that is all that was wrong.
                 let reached = read.batches.last().map_or(base, |last| last.header.next());
                 ended = (limit != Some(reached)).then(|| format!("the log is damaged at {reached}"));
             }
-            log.adopt(&mut self.disk, scan(base, self.interval, &read), base, sums_from == Offset(i64::MAX));
+            log.adopt(&mut self.disk, scan(base, self.interval, &read), base, clean);
             all.extend(read.batches);
+        }
+        log.is_marked |= log.end() < recovery_point;
+        if !log.is_damaged() {
+            log.cut_spoiled(&mut self.disk);
         }
         Ok(all)
     }
@@ -209,13 +235,6 @@ impl<D: Disk> Store<D> {
             Some(id) => Ok(Some(id)),
             None => Err(not_understood(&file, "it does not hold a topic id")),
         }
-    }
-
-    fn recovery_limit(&mut self, prefix: &str) -> Result<Option<Offset>, Refused> {
-        let file = format!("{prefix}{}", small_file::RECOVERY_LIMIT);
-        let Some(bytes) = self.small(&file)? else { return Ok(None) };
-        let not_understood = || not_understood(&file, "it does not hold an offset");
-        small_file::limit_from_bytes(&bytes).map(Some).ok_or_else(not_understood)
     }
 
     fn offsets(&mut self, file: &str) -> Result<OrdMap<TopicPartition, Offset>, Refused> {

@@ -8,10 +8,9 @@ pub mod recover;
 pub(super) mod segment;
 
 use super::StoreError;
-use super::disk::{Disk, Extent};
-use super::small_file::RECOVERY_LIMIT;
+use super::disk::{Disk, Extent, FileId};
 use crate::api::storage::{Lane, PartitionImage};
-use crate::id::{TopicId, TopicPartition};
+use crate::id::{LeaderEpoch, TopicId, TopicPartition};
 use crate::ordered::{OrdMap, OrdSet};
 use crate::record::batch::{Batch, Compression, Stamped};
 use crate::record::offset::{LogRange, Offset, Position};
@@ -21,6 +20,22 @@ use segment::{Scan, Segment, name};
 
 /// Bytes of batches between two entries of an index, Kafka's `index.interval.bytes`.
 pub const INDEX_INTERVAL: u32 = 4096;
+
+/// A file in a partition's folder: its log is damaged, and what is damaged was not cut yet. Not one of Kafka's, whose tools
+/// pass over it.
+pub(super) const DAMAGED: &str = "damaged";
+/// Another: the offset at which the log was cut, or begun, below a recovery point that a crash may leave on the disk. Such a
+/// point tells of records that are gone on purpose: until the next start it counts only up to here.
+pub(super) const CUT: &str = "cut";
+
+/// Something that recovery does not believe and that is still on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Spoiled {
+    /// What lies in a segment's file from here on.
+    Tail(FileId, Position),
+    /// A whole segment.
+    Segment(Offset),
+}
 
 /// One partition's files, as they stand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +47,12 @@ pub struct PartitionLog {
     pub(super) segments: OrdMap<Offset, Segment>,
     /// Offsets of producer snapshots on the disk.
     pub(super) snapshots: OrdSet<Offset>,
-    /// No recovery point above this is believed at the next start.
-    pub(super) recovery_limit: Option<Offset>,
+    /// What recovery gave up, in the log's order; it goes before anything else is done to the log.
+    spoiled: Vec<Spoiled>,
+    /// What recovery gave up was promised: it goes when the machine cuts the log.
+    pub(super) is_marked: bool,
+    /// What the file [`CUT`] says.
+    pub(super) cut: Option<Offset>,
 }
 
 impl PartitionLog {
@@ -44,7 +63,17 @@ impl PartitionLog {
             interval,
             segments: OrdMap::new(),
             snapshots: OrdSet::new(),
-            recovery_limit: None,
+            spoiled: Vec::new(),
+            is_marked: false,
+            cut: None,
+        }
+    }
+
+    /// The log is about to end at `to`, and `point` is the highest recovery point that a start may find.
+    pub(super) fn ends_below(&mut self, disk: &mut impl Disk, to: Offset, point: Offset) {
+        if to < self.cut.unwrap_or(point) {
+            disk.replace(&self.lane, &format!("{}/{CUT}", self.folder), &[to.to_string().into()]);
+            self.cut = Some(to);
         }
     }
 
@@ -59,6 +88,7 @@ impl PartitionLog {
 
     /// Appends batches whose offsets rise, from the log's end on.
     pub fn append(&mut self, disk: &mut impl Disk, batches: &[Stamped]) {
+        assert!(!self.is_marked, "an append to {}, which is damaged at {}", self.folder, self.end());
         let mut active = self.segments.last_entry().expect("an append to a log that was not created");
         active.get_mut().append(disk, batches);
     }
@@ -80,6 +110,7 @@ impl PartitionLog {
     /// # Errors
     /// Of the disk.
     pub fn truncate(&mut self, disk: &mut impl Disk, to: Offset) -> Result<(), StoreError> {
+        self.cut_spoiled(disk);
         if self.end() <= to {
             return Ok(());
         }
@@ -110,6 +141,7 @@ impl PartitionLog {
 
     /// Drops everything; the log goes on at `start`.
     pub fn restart(&mut self, disk: &mut impl Disk, start: Offset) {
+        self.cut_spoiled(disk);
         while let Some((base, _)) = self.segments.last_key_value() {
             let base = *base;
             self.remove_segment(disk, base);
@@ -147,35 +179,36 @@ impl PartitionLog {
         }
         self.segments.clear();
         self.snapshots.clear();
-        self.recovery_limit = None;
+        self.spoiled.clear();
+        self.is_marked = false;
+        self.cut = None;
     }
 
-    /// What is written from `from` on is not what a checkpointed recovery point above it was about, and a power loss may
-    /// leave that checkpoint. This stands in the log's own lane, before what is written: no crash keeps one without the
-    /// other. (Apache waits for the checkpoint instead.)
-    pub(super) fn limit_recovery(&mut self, disk: &mut impl Disk, from: Offset) {
-        if self.recovery_limit.is_none_or(|limit| from < limit) {
-            self.set_recovery_limit(disk, Some(from));
+    /// Recovery met this and does not believe it.
+    pub(super) fn give_up(&mut self, what: Spoiled) {
+        self.spoiled.push(what);
+    }
+
+    /// Whether something that was promised is gone, and the disk waits for the machine to say what becomes of it.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_marked
+    }
+
+    /// Remembers the damage, whatever becomes of the process.
+    pub(super) fn mark(&mut self, disk: &mut impl Disk) {
+        disk.replace(&self.lane, &format!("{}/{DAMAGED}", self.folder), &[self.end().to_string().into()]);
+    }
+
+    /// Removes what recovery gave up, newest first, so that a crash in between leaves no hole.
+    pub(super) fn cut_spoiled(&mut self, disk: &mut impl Disk) {
+        while let Some(spoiled) = self.spoiled.pop() {
+            match spoiled {
+                Spoiled::Tail(file, end) => disk.truncate(file, end),
+                Spoiled::Segment(base) => self.remove_segment(disk, base),
+            }
         }
-    }
-
-    /// All of the log is durable: of a recovery point only what lies above its end is to be doubted. Returns whether that
-    /// is news.
-    pub(super) fn renew_recovery_limit(&mut self, disk: &mut impl Disk, point: Offset) -> bool {
-        let limit = Some(self.end()).filter(|end| point > *end);
-        let is_news = limit != self.recovery_limit;
-        if is_news {
-            self.set_recovery_limit(disk, limit);
-        }
-        is_news
-    }
-
-    fn set_recovery_limit(&mut self, disk: &mut impl Disk, limit: Option<Offset>) {
-        self.recovery_limit = limit;
-        let file = format!("{}/{RECOVERY_LIMIT}", self.folder);
-        match limit {
-            Some(limit) => disk.replace(&self.lane, &file, &[format!("{limit}\n").into()]),
-            None => disk.remove(&self.lane, &file),
+        if core::mem::take(&mut self.is_marked) {
+            disk.remove(&self.lane, &format!("{}/{DAMAGED}", self.folder));
         }
     }
 
@@ -282,7 +315,10 @@ impl PartitionLog {
                 if header.attributes.is_control() {
                     let extent = Extent { file: segment.log, at: Position(at), len: header.size() };
                     let bytes = disk.read(extent)?;
-                    replay(&mut states, &recover::recover_segment(&bytes, header.base, None, false).batches);
+                    replay(
+                        &mut states,
+                        &recover::recover_segment(&bytes, header.base, None, LeaderEpoch::NONE, false).batches,
+                    );
                 } else {
                     states.record(&header);
                 }

@@ -235,7 +235,17 @@ impl Coded for BrokerImage {
     }
 }
 
-fields!(PartitionImage { topic_id, log_start, log_end, segments, epochs, producers, high_watermark, recovery_point });
+fields!(PartitionImage {
+    topic_id,
+    log_start,
+    log_end,
+    segments,
+    epochs,
+    producers,
+    high_watermark,
+    recovery_point,
+    damaged
+});
 fields!(SegmentInfo { base, bytes, max_timestamp });
 fields!(Cut { file, at, bytes, why });
 

@@ -135,6 +135,7 @@ impl Replica {
             producers: ProducerStates::default(),
             high_watermark: Offset::ZERO,
             recovery_point: end,
+            damaged: false,
         };
         self.durable = self.written.clone();
         self.machine = Some(Partition::new(Log::recover(name(), image), settings.clone()));
