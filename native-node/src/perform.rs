@@ -117,7 +117,7 @@ impl Host {
     fn leave(&mut self, one: Out) {
         match one {
             Out::Send(channel, message) => {
-                self.observer.counters.sent(&self.node, &message, Bytes::len);
+                self.observer.counters.sent(&self.node, channel.peer, &message, Bytes::len);
                 self.mesh.send(channel, message);
             }
             Out::Hangup(channel) => self.mesh.hangup(channel),
@@ -154,7 +154,7 @@ impl Host {
             Reply::Kafka { body: Response::ApiVersions(known), .. } => net::kafka::advertise(known),
             Reply::Kafka { .. } | Reply::Keeper(_) => {}
         }
-        self.observer.counters.replied(&self.node, &reply, Bytes::len);
+        self.observer.counters.replied(&self.node, conn, &reply, Bytes::len);
         let segments = match &reply {
             Reply::Kafka { version, correlation, body } => {
                 let mut writer = Writer::with_capacity(256);

@@ -286,6 +286,13 @@ fn znodes(cluster: &Cluster) {
     assert!(cluster.fails(3, &["zk", "get", "/none"]).contains("there is no such node (NONODE)"));
     assert!(cluster.fails(2, &["zk", "get", "none"]).contains("begins with /"));
     assert!(zk(&["sync"]).contains("in step"));
+    assert_eq!(zk(&["getAcl", "/app"]), "world:anyone:cdrwa\n");
+    assert_eq!(
+        zk(&["setAcl", "/app/a", "world:anyone:rwd,ip:127.0.0.1:cdrwa"]),
+        "the access list of /app/a has version 1\n"
+    );
+    assert_eq!(zk(&["getAcl", "/app/a"]), "world:anyone:drw\nip:127.0.0.1:cdrwa\n");
+    assert!(cluster.fails(2, &["zk", "setAcl", "/app", "anyone"]).contains("SCHEME:ID:RIGHTS"));
     zk(&["delete", "-r", "/app"]);
     cluster.fails(3, &["zk", "stat", "/app"]);
 

@@ -1,5 +1,6 @@
 //! `glasshouse zk`: one question to the ensemble, or a shell.
 
+mod acl;
 mod ops;
 mod shell;
 
@@ -79,6 +80,25 @@ pub enum Op {
         /// In the shell: tell when it comes, changes or goes, once
         #[arg(short, long)]
         watch: bool,
+    },
+    /// Print who may do what with a node
+    #[command(name = "getAcl", alias = "getacl")]
+    GetAcl {
+        path: String,
+        /// And its stat
+        #[arg(short, long)]
+        stat: bool,
+    },
+    /// Say who may do what with a node
+    #[command(name = "setAcl", alias = "setacl")]
+    SetAcl {
+        path: String,
+        /// Lines of SCHEME:ID:RIGHTS, separated by commas; rights are letters of cdrwa: world:anyone:r
+        #[arg(value_name = "ACL")]
+        acl: String,
+        /// Only if its access list still has this version
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        if_version: i32,
     },
     /// Tell what happens to a node and its children, until interrupted
     Watch {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use glasshouse_core::id::{SessionId, Zxid};
 use glasshouse_core::keeper::client::op::{Answer, CreateMode, Done, KeeperError, Op, WatchKind};
 use glasshouse_core::node::Address;
+use glasshouse_core::znode::acl::AclList;
 use glasshouse_core::znode::stat::Stat;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,6 +214,26 @@ impl Session {
     /// [`Error::Keeper`].
     pub async fn set(&self, path: &str, data: Bytes, version: i32) -> Result<Stat, Error> {
         let done = self.done(Op::set(path, data, version), path).await?;
+        Ok(done.stat().copied().unwrap_or_default())
+    }
+
+    /// Who may do what with a node, and its stat.
+    ///
+    /// # Errors
+    /// [`Error::Keeper`].
+    pub async fn acl(&self, path: &str) -> Result<(AclList, Stat), Error> {
+        match self.read(Op::GetAcl { path: path.into() }, path).await? {
+            Done::Acl { acl, stat } => Ok((acl, stat)),
+            other => Ok((AclList::open(), other.stat().copied().unwrap_or_default())),
+        }
+    }
+
+    /// Replaces that; version −1 is any. The stat as it became.
+    ///
+    /// # Errors
+    /// [`Error::Keeper`].
+    pub async fn set_acl(&self, path: &str, acl: AclList, version: i32) -> Result<Stat, Error> {
+        let done = self.done(Op::SetAcl { path: path.into(), acl, version }, path).await?;
         Ok(done.stat().copied().unwrap_or_default())
     }
 

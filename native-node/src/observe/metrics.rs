@@ -5,6 +5,7 @@
 
 mod kafka;
 mod report;
+mod requests;
 mod zookeeper;
 
 use super::spans::Spans;
@@ -12,12 +13,13 @@ use glasshouse_core::api::kafka::{ApiKey, FetchResponse};
 use glasshouse_core::api::peer::{ChannelKind, PeerMessage};
 use glasshouse_core::api::storage::{Lane, StoreOp};
 use glasshouse_core::broker::Broker;
-use glasshouse_core::id::NodeId;
+use glasshouse_core::id::{ConnId, NodeId};
 use glasshouse_core::node::{Effect, Input, Reply, RequestBody};
 use glasshouse_core::nodes::Node;
 use glasshouse_core::note::Note;
 use glasshouse_core::time::Instant;
 use report::Report;
+use requests::{Asker, Requests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub struct Counters {
     topics: BTreeMap<Arc<str>, Topic>,
     /// Requests of clients and of other brokers.
     requests: BTreeMap<ApiKey, u64>,
+    answers: Requests,
     /// Channels that are up.
     links: BTreeSet<(NodeId, ChannelKind)>,
     dials_opened: u64,
@@ -84,15 +87,21 @@ impl Counters {
         self.inputs += 1;
         match input {
             Input::Up { channel } => drop(self.links.insert((channel.peer, channel.kind))),
-            Input::Down { channel } => drop(self.links.remove(&(channel.peer, channel.kind))),
+            Input::Down { channel } => {
+                self.links.remove(&(channel.peer, channel.kind));
+                self.answers.gone(Asker::Peer(channel.peer));
+            }
+            Input::Closed { conn } => self.answers.gone(Asker::Client(*conn)),
             Input::Opened { .. } => self.dials_opened += 1,
             Input::Hung { .. } => self.dials_hung += 1,
-            Input::Request { request, .. } => {
+            Input::Request { conn, request } => {
                 if let RequestBody::Kafka(request) = &request.body {
+                    self.answers.heard(Asker::Client(*conn), request.correlation, &request.body);
                     *self.requests.entry(request.body.key()).or_default() += 1;
                 }
             }
-            Input::Peer { message: PeerMessage::Request { request, .. }, .. } => {
+            Input::Peer { channel, message: PeerMessage::Request { correlation, request } } => {
+                self.answers.heard(Asker::Peer(channel.peer), *correlation, request);
                 *self.requests.entry(request.key()).or_default() += 1;
             }
             _ => {}
@@ -115,15 +124,21 @@ impl Counters {
         }
     }
 
-    /// Records leave in the answer to a consumer's Fetch.
-    pub fn replied<R>(&mut self, node: &Node, reply: &Reply<R>, length: impl Fn(&R) -> usize) {
+    /// An answer leaves for a client; of a consumer's Fetch, with records.
+    pub fn replied<R>(&mut self, node: &Node, conn: ConnId, reply: &Reply<R>, length: impl Fn(&R) -> usize) {
+        if let Reply::Kafka { correlation, .. } = reply {
+            self.answers.answered(Asker::Client(conn), *correlation);
+        }
         if let Reply::Kafka { body: glasshouse_core::api::kafka::Response::Fetch(fetch), .. } = reply {
             self.fetched(node, fetch, length, |topic, bytes| topic.bytes_out += bytes);
         }
     }
 
-    /// Records leave in the answer to a follower's Fetch.
-    pub fn sent<R>(&mut self, node: &Node, message: &PeerMessage<R>, length: impl Fn(&R) -> usize) {
+    /// A message leaves for a peer; the answer to a follower's Fetch with records.
+    pub fn sent<R>(&mut self, node: &Node, to: NodeId, message: &PeerMessage<R>, length: impl Fn(&R) -> usize) {
+        if let PeerMessage::Response { correlation, .. } = message {
+            self.answers.answered(Asker::Peer(to), *correlation);
+        }
         if let PeerMessage::Response { response: glasshouse_core::api::kafka::Response::Fetch(fetch), .. } = message {
             self.fetched(node, fetch, length, |topic, bytes| topic.replication_out += bytes);
         }
@@ -200,6 +215,7 @@ impl Counters {
         report.counters("kafka_server_brokertopicmetrics_replicationbytesout_total", in_topics(out));
         let requests = self.requests.iter().map(|(key, many)| ([("request", key.to_string())], *many));
         report.counters("kafka_network_requestmetrics_requests_total", requests);
+        self.answers.report(report);
         report.gauge("kafka_network_requestchannel_requestqueuesize", seen.inbox);
         report.gauge("kafka_server_socket_server_metrics_connection_count", seen.connections);
         let ours = "kafka_server_sessionexpirelistener_";

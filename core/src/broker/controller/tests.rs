@@ -219,7 +219,7 @@ impl World {
                 }
                 Ok(Done::Multi(results))
             }
-            Op::Sync { .. } => Ok(Done::Nothing),
+            Op::Sync { .. } | Op::GetAcl { .. } | Op::SetAcl { .. } => Ok(Done::Nothing),
         }
     }
 

@@ -2,6 +2,7 @@
 //! question. [`super::SessionClient`] turns it into the protocol's requests and back.
 
 use crate::id::SessionId;
+use crate::znode::acl::AclList;
 use crate::znode::stat::Stat;
 use bytes::Bytes;
 use core::fmt;
@@ -72,6 +73,14 @@ pub enum Op {
     Sync {
         path: Arc<str>,
     },
+    GetAcl {
+        path: Arc<str>,
+    },
+    SetAcl {
+        path: Arc<str>,
+        acl: AclList,
+        version: i32,
+    },
 }
 
 impl Op {
@@ -101,7 +110,7 @@ impl Op {
 /// The answer to an [`Op`] that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Done {
-    /// Of `Exists` and `Set`.
+    /// Of `Exists`, `Set` and `SetAcl`.
     Stat(Stat),
     Data {
         data: Option<Bytes>,
@@ -120,12 +129,18 @@ pub enum Done {
     /// One result for each part. In a failed multi the parts before the failing one are `Ok(Nothing)`, those behind it
     /// RUNTIMEINCONSISTENCY.
     Multi(Vec<Result<Done, KeeperError>>),
+    Acl {
+        acl: AclList,
+        stat: Stat,
+    },
 }
 
 impl Done {
     pub fn stat(&self) -> Option<&Stat> {
         match self {
-            Done::Stat(stat) | Done::Data { stat, .. } | Done::Children { stat, .. } => Some(stat),
+            Done::Stat(stat) | Done::Data { stat, .. } | Done::Children { stat, .. } | Done::Acl { stat, .. } => {
+                Some(stat)
+            }
             Done::Created { .. } | Done::Nothing | Done::Multi(_) => None,
         }
     }

@@ -46,6 +46,8 @@ fn op_of(op: Op) -> wire::Op {
         }),
         Op::Set { path, data, version } => wire::Op::SetData { path, data, version },
         Op::Delete { path, version } => wire::Op::Delete { path, version },
+        Op::GetAcl { path } => wire::Op::GetAcl { path },
+        Op::SetAcl { path, acl, version } => wire::Op::SetAcl { path, acl, version },
         Op::Check { path, version } => wire::Op::Check { path, version },
         Op::Multi(ops) => wire::Op::Multi(ops.into_iter().map(op_of).collect()),
         Op::Sync { path } => wire::Op::Sync { path },
@@ -90,17 +92,13 @@ fn done(body: Option<Body>) -> Answer {
         Some(Body::Stat(stat)) => Done::Stat(stat),
         Some(Body::Data { data, stat }) => Done::Data { data, stat },
         Some(Body::Children { names, stat }) => Done::Children { names, stat: stat.unwrap_or_default() },
+        Some(Body::Acl { acl, stat }) => Done::Acl { acl, stat },
         // A sync's answer is its path too; nobody asks which.
         Some(Body::Path(path) | Body::Created { path, .. }) => Done::Created { path },
         Some(Body::Multi(parts)) => Done::Multi(parts.into_iter().map(part).collect()),
-        Some(
-            Body::Acl { .. }
-            | Body::Ephemerals(_)
-            | Body::Count(_)
-            | Body::WatchAdded
-            | Body::WhoAmI(_)
-            | Body::Sasl { .. },
-        ) => Done::Nothing,
+        Some(Body::Ephemerals(_) | Body::Count(_) | Body::WatchAdded | Body::WhoAmI(_) | Body::Sasl { .. }) => {
+            Done::Nothing
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! What each question to the ensemble does, and how its answer is printed.
 
-use super::Op;
+use super::{Op, acl};
 use crate::cli::term::{NotSo, Out, plain, plain_bytes, put_bytes};
 use crate::client::Error;
 use crate::client::keeper::{Event, Session};
@@ -66,6 +66,21 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
             };
             show_stat(path, &stat, out)?;
         }
+        Op::GetAcl { path, stat } => {
+            let (acl, stats) = session.acl(path).await?;
+            acl.lines().iter().try_for_each(|line| out.say(&plain(&acl::shown(line))))?;
+            let lines: Vec<String> = acl.lines().iter().map(acl::shown).collect();
+            out.item(&json!({"path": path, "acl": lines, "aversion": stats.aversion}))?;
+            if *stat {
+                show_stat(path, &stats, out)?;
+            }
+        }
+        Op::SetAcl { path, acl, if_version } => {
+            let acl = acl::parse(acl).map_err(crate::config::Usage)?;
+            let stat = session.set_acl(path, acl, *if_version).await?;
+            out.say(&format!("the access list of {} has version {}", plain(path), stat.aversion))?;
+            out.item(&stat_json(path, &stat))?;
+        }
         Op::Watch { path, count } => watch(session, path, *count, out).await?,
         Op::Sync { path } => {
             session.sync(path).await?;
@@ -95,6 +110,8 @@ impl Op {
             | Op::Create { path, .. }
             | Op::Delete { path, .. }
             | Op::Stat { path, .. }
+            | Op::GetAcl { path, .. }
+            | Op::SetAcl { path, .. }
             | Op::Watch { path, .. }
             | Op::Sync { path } => path,
         }
@@ -108,6 +125,8 @@ impl Op {
             | Op::Create { path, .. }
             | Op::Delete { path, .. }
             | Op::Stat { path, .. }
+            | Op::GetAcl { path, .. }
+            | Op::SetAcl { path, .. }
             | Op::Watch { path, .. }
             | Op::Sync { path } => path,
         }

@@ -1,6 +1,7 @@
 //! Writes Prometheus' text format, 0.0.4.
 
 use crate::observe::spans::Spans;
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 /// A report under way.
@@ -41,12 +42,32 @@ impl Report {
     /// Quantiles, count and sum, in units of which a second has `per_second`.
     pub fn summary(&mut self, name: &str, spans: &Spans, per_second: f64) {
         self.kind(name, "summary");
+        self.spans(name, &[], spans, per_second);
+    }
+
+    /// One for each value of a label; nothing at all if there is none.
+    pub fn summaries(
+        &mut self,
+        name: &str,
+        label: &'static str,
+        rows: &BTreeMap<&'static str, Spans>,
+        per_second: f64,
+    ) {
+        if !rows.is_empty() {
+            self.kind(name, "summary");
+        }
+        for (value, spans) in rows {
+            self.spans(name, &[(label, (*value).to_owned())], spans, per_second);
+        }
+    }
+
+    fn spans(&mut self, name: &str, labels: &[(&'static str, String)], spans: &Spans, per_second: f64) {
         for (quantile, per_mille) in [("0.5", 500), ("0.9", 900), ("0.99", 990)] {
             let value = spans.quantile(per_mille).as_secs_f64() * per_second;
-            self.line(name, &[("quantile", quantile.to_owned())], value);
+            self.line(name, &[labels, &[("quantile", quantile.to_owned())]].concat(), value);
         }
-        self.line(&format!("{name}_count"), &[], spans.count);
-        self.line(&format!("{name}_sum"), &[], spans.sum.as_secs_f64() * per_second);
+        self.line(&format!("{name}_count"), labels, spans.count);
+        self.line(&format!("{name}_sum"), labels, spans.sum.as_secs_f64() * per_second);
     }
 
     pub fn finish(self) -> String {

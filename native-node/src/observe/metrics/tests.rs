@@ -1,10 +1,12 @@
 //! That a report can be read by Prometheus, and has the names that dashboards ask for.
 
 use super::*;
+use glasshouse_core::api::kafka::{MetadataRequest, MetadataResponse, ProduceRequest, Request};
 use glasshouse_core::broker::config::BrokerConfig;
 use glasshouse_core::id::{BrokerId, KeeperId, TopicPartition};
 use glasshouse_core::keeper::{self, Keeper};
 use glasshouse_core::machine::{Effects, Machine};
+use glasshouse_core::node::KafkaRequest;
 use glasshouse_core::note::broker::BrokerNote;
 use glasshouse_core::record::batch::{Batch, BatchBuilder, NewRecord};
 use glasshouse_core::record::offset::Offset;
@@ -99,4 +101,35 @@ fn a_broker_reports_under_kafkas_names() {
     let replicated = format!("replicationbytesin_total{{topic=\"or\\\"ders\"}} {}\n", records.len());
     assert!(text.contains(&replicated), "no {replicated} in\n{text}");
     assert!(text.contains("glasshouse_duplicate_batches_total 1\n"));
+}
+
+#[test]
+fn what_is_answered_is_timed() {
+    let node = lone_broker();
+    let mut counters = Counters::default();
+    let conn = ConnId(7);
+    let ask = |correlation, body| Input::Request {
+        conn,
+        request: glasshouse_core::node::Request {
+            listener: 0,
+            principal: glasshouse_core::node::Principal::Anonymous,
+            body: RequestBody::Kafka(KafkaRequest { version: 0, correlation, client: None, body }),
+        },
+    };
+    let answer =
+        |correlation| Reply::<Vec<u8>>::Kafka { version: 0, correlation, body: MetadataResponse::default().into() };
+    counters.heard(&ask(1, Request::Metadata(MetadataRequest::default())));
+    counters.heard(&ask(2, Request::Metadata(MetadataRequest::default())));
+    // It is never answered, so it is no answer's time.
+    counters.heard(&ask(3, Request::Produce(ProduceRequest { acks: 0, ..ProduceRequest::default() })));
+    counters.replied(&node, conn, &answer(2), Vec::len);
+    let text = counters.report(NodeId::Broker(1), &seen(&node));
+    check(&text);
+    assert!(text.contains("kafka_network_requestmetrics_totaltimems_count{request=\"Metadata\"} 1\n"), "{text}");
+    assert!(text.contains("totaltimems{request=\"Metadata\",quantile=\"0.99\"} "), "{text}");
+    counters.heard(&Input::Closed { conn });
+    counters.replied(&node, conn, &answer(1), Vec::len);
+    let text = counters.report(NodeId::Broker(1), &seen(&node));
+    assert!(text.contains("totaltimems_count{request=\"Metadata\"} 1\n"), "{text}");
+    assert!(!text.contains("totaltimems_count{request=\"Produce\"}"), "{text}");
 }
