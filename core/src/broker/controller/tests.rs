@@ -217,6 +217,7 @@ impl World {
                 Ok(Done::Multi(results))
             }
             Op::Sync { .. } => Ok(Done::Nothing),
+            Op::CreateWith { .. } | Op::GetAcl { .. } | Op::SetAcl { .. } => Err(KeeperError::UNIMPLEMENTED),
         }
     }
 
