@@ -3,11 +3,12 @@
 //! A file is a scenario, a line `----`, and the transcript. `UPDATE_EXPECT=1 cargo golden` writes the transcripts anew;
 //! then read the difference. `# tell: keeper-1 broker` keeps the nodes whose names begin so; without it all are kept.
 //! `# of: scenarios/rules/x.txt` stands for the scenario of that file of `tests/`; `# hush: WORDS`
-//! leaves out the lines that hold these words.
+//! leaves out the lines that hold these words. `# wire: PROPOSAL ACK` shows what those nodes send of these kinds, too.
 
+use glasshouse_core::id::NodeId;
 use glasshouse_core::sim::run::{Verdict, run};
 use glasshouse_core::sim::scenario::Scenario;
-use glasshouse_core::sim::trace::Keep;
+use glasshouse_core::sim::trace::{Entry, Keep, What};
 use glasshouse_tests::texts::{Text, below};
 use std::fmt::Write;
 
@@ -17,16 +18,25 @@ const RULER: &str = "\n----\n";
 fn transcript(text: &Text, scenario: &Scenario) -> String {
     let wanted: Vec<&str> = text.remarks("tell").flat_map(str::split_whitespace).collect();
     let hushed: Vec<&str> = text.remarks("hush").collect();
-    let (outcome, world) = run(scenario, Keep::Notes);
+    let wire: Vec<&str> = text.remarks("wire").flat_map(str::split_whitespace).collect();
+    let (outcome, world) = run(scenario, if wire.is_empty() { Keep::Notes } else { Keep::All });
     let mut lines = String::new();
-    for told in world.trace.story.iter() {
-        let node = told.node.to_string();
-        let line = told.to_string();
+    let mut show = |node: NodeId, line: String| {
+        let node = node.to_string();
         let is_wanted = wanted.is_empty() || wanted.iter().any(|start| node.starts_with(start));
         if is_wanted && !hushed.iter().any(|words| line.contains(words)) {
             writeln!(lines, "{line}").expect("a string takes all");
         }
+    };
+    // What a step tells stands before what it sends.
+    let mut sent = world.trace.entries.iter().filter(|entry| is_sent(entry, &wire)).peekable();
+    for told in world.trace.story.iter() {
+        while let Some(entry) = sent.next_if(|entry| entry.at < told.at) {
+            show(entry.node, entry.to_string());
+        }
+        show(told.node, told.to_string());
     }
+    sent.for_each(|entry| show(entry.node, entry.to_string()));
     for host in world.hosts() {
         if let Some(down) = &host.down {
             writeln!(lines, "{} is down: {}", host.id, down.why).expect("a string takes all");
@@ -38,6 +48,13 @@ fn transcript(text: &Text, scenario: &Scenario) -> String {
     };
     writeln!(lines, "{end}").expect("a string takes all");
     lines
+}
+
+/// Is it a message of one of these kinds that leaves a node?
+fn is_sent(entry: &Entry, kinds: &[&str]) -> bool {
+    let What::Sent { label, .. } = entry.what else { return false };
+    let label = label.to_string();
+    label.split([' ', ',']).next().is_some_and(|kind| kinds.contains(&kind))
 }
 
 /// The first line in which they differ, with both sides.

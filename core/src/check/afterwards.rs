@@ -76,7 +76,7 @@ impl Afterwards {
             _ => Zxid::ZERO,
         };
         while let Some(next) = self.coming.pop_front_if(|next| next.header.zxid <= upto) {
-            self.histories.on_committed(at, &next.header, &next.txn);
+            self.histories.on_committed(at, &next.header, &next.txn, &mut self.find);
         }
         self.histories.on_client(note, &self.logs, &mut self.find);
     }

@@ -3,12 +3,17 @@
 //! Producers: what was acknowledged is where they were told. Consumers: nobody sees what is not committed, and what was
 //! seen never changes. ZooKeeper's clients: writes and reads agree with the one order of transactions.
 
+mod asked;
+
+pub use asked::Owed;
+
 use super::log::{Batch, Ghost, Logs};
 use super::{Findings, or_none};
 use crate::id::{SessionId, TopicPartition, Zxid};
 use crate::note::client::ClientNote;
 use crate::ordered::OrdMap;
 use crate::time::Instant;
+use crate::znode::acl::perms;
 use crate::znode::{Txn, TxnHeader};
 use bytes::Bytes;
 use core::fmt;
@@ -76,6 +81,7 @@ pub struct Histories {
     ephemerals: OrdMap<SessionId, Vec<Arc<str>>>,
     /// The last zxid each session saw.
     seen: OrdMap<SessionId, Zxid>,
+    asked: asked::Asked,
 }
 
 impl Histories {
@@ -136,8 +142,25 @@ impl Histories {
             }
             ClientNote::Saw { session, path, data, version, modified, seen, .. } => {
                 self.see(*session, *seen, find);
-                self.on_saw(*session, path, *data, *version, *modified, *seen, find);
+                self.on_saw(*session, path, Some(*data), *version, *modified, *seen, find);
             }
+            ClientNote::Found { session, path, version, modified, seen, .. } => {
+                self.see(*session, *seen, find);
+                self.on_saw(*session, path, None, *version, *modified, *seen, find);
+            }
+            ClientNote::Listed { session, path, names, seen, .. } => {
+                self.see(*session, *seen, find);
+                self.on_listed(*session, path, names, *seen, find);
+            }
+            ClientNote::SawAcl { session, path, acl, version, seen } => {
+                self.see(*session, *seen, find);
+                self.on_saw_acl(*session, path, acl, *version, *seen, find);
+            }
+            ClientNote::MultiAnswered { session, codes, zxid } => {
+                self.see(*session, *zxid, find);
+                self.on_multi(*session, codes, *zxid, find);
+            }
+            ClientNote::Synced { session, zxid } => self.see(*session, *zxid, find),
             ClientNote::Produces { .. }
             | ClientNote::Refused { .. }
             | ClientNote::GaveUp { .. }
@@ -151,6 +174,11 @@ impl Histories {
     /// When a znode changed last, as far as that is remembered.
     pub fn changed(&self, path: &str) -> Option<(Zxid, Instant)> {
         self.nodes.get(path)?.last().map(|last| (last.zxid, last.at))
+    }
+
+    /// The same of a znode that is there.
+    pub fn created(&self, path: &str) -> Option<(Zxid, Instant)> {
+        self.nodes.get(path)?.last().filter(|last| last.version >= 0).map(|last| (last.zxid, last.at))
     }
 
     fn on_acknowledged(
@@ -223,12 +251,14 @@ impl Histories {
             }
             return;
         };
-        let at = versions.partition_point(|held| held.zxid <= zxid);
-        let held = at.checked_sub(1).map(|at| versions[at]).filter(|held| held.zxid == zxid);
-        if at == 0 && held.is_none() && versions.len() >= VERSIONS {
+        let at = versions.partition_point(|held| held.zxid < zxid);
+        if at == 0 && versions.len() >= VERSIONS && versions[0].zxid > zxid {
             return;
         }
-        if held.is_none_or(|held| held.version != version || held.data != data) {
+        // A multi may write a node more than once.
+        let mut here = versions[at..].iter().take_while(|held| held.zxid == zxid);
+        if !here.any(|held| held.version == version && held.data == data) {
+            let held = versions.get(at);
             find.fire("HIST-5", || {
                 let told = state(version, data, zxid);
                 format!("session {session} was told of {path}: {told}; it has {}", or_none(held))
@@ -236,11 +266,12 @@ impl Histories {
         }
     }
 
+    /// `data`: what the node holds, if that was asked.
     fn on_saw(
         &self,
         session: SessionId,
         path: &Arc<str>,
-        data: Option<u64>,
+        data: Option<Option<u64>>,
         version: i32,
         modified: Zxid,
         seen: Zxid,
@@ -259,27 +290,30 @@ impl Histories {
         };
         let agrees = match held.filter(|held| held.version >= 0) {
             None => version == -1,
-            Some(held) => held.version == version && held.data == data && held.zxid == modified,
+            Some(held) => held.version == version && held.zxid == modified && data.is_none_or(|data| data == held.data),
         };
         if !agrees {
             find.fire("HIST-7", || {
-                let read = state(version, data, modified);
+                let read = state(version, data.flatten(), modified);
                 format!("session {session} reads {path}: {read}, in the state of {seen}: it is {}", or_none(held))
             });
         }
     }
 
     /// A transaction was committed at `at`.
-    pub fn on_committed(&mut self, at: Instant, header: &TxnHeader, txn: &Txn) {
+    pub fn on_committed(&mut self, at: Instant, header: &TxnHeader, txn: &Txn, find: &mut Findings) {
         match txn {
             Txn::Multi(parts) => {
+                self.on_committed_multi(header, parts);
                 if !parts.iter().any(|part| matches!(part, Txn::Error(_))) {
                     for part in parts {
-                        self.on_committed(at, header, part);
+                        self.on_committed(at, header, part, find);
                     }
                 }
             }
-            Txn::Create { path, data, ephemeral, .. } => {
+            Txn::Create { path, data, acl, ephemeral, .. } => {
+                self.needs_of_parent(header, path.as_str(), perms::CREATE, find);
+                self.on_list(path.as_str(), header.zxid, 0, acl);
                 if let Some(path) = self.write(at, path.as_str(), header.zxid, 0, data.as_ref())
                     && *ephemeral
                 {
@@ -287,9 +321,18 @@ impl Histories {
                 }
             }
             Txn::SetData { path, data, version } => {
+                self.needs(header, path.as_str(), perms::WRITE, find);
                 self.write(at, path.as_str(), header.zxid, *version, data.as_ref());
             }
-            Txn::Delete { path } | Txn::DeleteContainer { path } => {
+            Txn::SetAcl { path, acl, version } => {
+                self.needs(header, path.as_str(), perms::ADMIN, find);
+                self.on_list(path.as_str(), header.zxid, *version, acl);
+            }
+            Txn::Delete { path } => {
+                self.needs_of_parent(header, path.as_str(), perms::DELETE, find);
+                self.write(at, path.as_str(), header.zxid, -1, None);
+            }
+            Txn::DeleteContainer { path } => {
                 self.write(at, path.as_str(), header.zxid, -1, None);
             }
             Txn::CloseSession { paths } => {
@@ -300,11 +343,7 @@ impl Histories {
                     self.forget(at, &path, header.zxid);
                 }
             }
-            Txn::Reconfig { .. }
-            | Txn::SetAcl { .. }
-            | Txn::Check { .. }
-            | Txn::CreateSession { .. }
-            | Txn::Error(_) => {}
+            Txn::Reconfig { .. } | Txn::Check { .. } | Txn::CreateSession { .. } | Txn::Error(_) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::isr::Partition;
 use super::log::whole::Held;
+use super::watches::Awaited;
 use super::wiring::Hook;
 use super::{Checks, Findings, ReadLog, listed, or_none};
 use crate::broker::Broker;
@@ -120,7 +121,12 @@ impl<'a> Nodes<'a> {
                 Client::Keeper(client) => {
                     session(*id, client.session(), |session| trees.is_open(session), find);
                     if let Some(session) = client.session() {
-                        watches.at_rest(session, |path| histories.changed(path), long_ago, find);
+                        let changed = |path: &str, awaited| match awaited {
+                            Awaited::Data => histories.changed(path),
+                            Awaited::Creation => histories.created(path),
+                            Awaited::Children => histories.children_changed(path),
+                        };
+                        watches.at_rest(session, changed, long_ago, find);
                     }
                     (client.waits_since(), format!("{} questions", client.in_flight()))
                 }

@@ -10,6 +10,7 @@
 //! [`Findings`] they report to. A step costs what it changed: they look at what it emitted and told, and at nothing else.
 
 pub mod afterwards;
+mod clients;
 mod history;
 mod isr;
 mod liveness;
@@ -25,18 +26,15 @@ mod zab;
 
 pub use register::{INVARIANTS, Invariant};
 
-use crate::api::keeper::{Op, Request as KeeperRequest};
 use crate::api::storage::{Lane, StoreOp};
 use crate::broker::Broker;
-use crate::client::Client;
 use crate::id::{BrokerId, KeeperId, LeaderEpoch, NodeId, TopicPartition, Zxid};
 use crate::keeper::Keeper;
 use crate::machine::Effects;
-use crate::node::{Effect, RequestBody};
+use crate::node::Effect;
 use crate::nodes::Node;
 use crate::note::Note;
 use crate::note::broker::{BrokerNote, Cause};
-use crate::note::client::ClientNote;
 use crate::note::controller::ControllerNote;
 use crate::note::keeper::KeeperNote;
 use crate::note::zab::{SyncKind, ZabNote};
@@ -375,7 +373,7 @@ impl Checks {
         let Some(Ok(LoggedTxn { header, txn, .. })) = body.map(LoggedTxn::decode) else { return };
         self.wiring.ran(Hook::Committed);
         self.trees.on_committed(&header, &txn, &mut self.find);
-        self.histories.on_committed(self.find.at(), &header, &txn);
+        self.histories.on_committed(self.find.at(), &header, &txn, &mut self.find);
         self.cluster.on_committed(zxid, &txn, &mut self.find);
         for (partition, epoch) in self.cluster.take_unclean() {
             self.wiring.ran(Hook::Unclean);
@@ -480,57 +478,6 @@ impl Checks {
             _ => return,
         };
         wiring.ran(hook);
-    }
-
-    fn on_client(&mut self, client: &Client, fx: &Effects<Effect>) {
-        for effect in &fx.effects {
-            let Effect::Ask { request, .. } = effect else { continue };
-            match &request.body {
-                RequestBody::Keeper(KeeperRequest::Op {
-                    op:
-                        Op::GetData { path, watch: true }
-                        | Op::Exists { path, watch: true }
-                        | Op::GetChildren { path, watch: true, .. },
-                    ..
-                }) => {
-                    if let Client::Keeper(client) = client
-                        && let Some(session) = client.session()
-                    {
-                        self.wiring.ran(Hook::WatchAsked);
-                        self.watches.on_asked(session, path);
-                    }
-                }
-                RequestBody::Kafka(asked) => self.cluster.on_asked(&asked.body),
-                RequestBody::Keeper(_) => {}
-            }
-        }
-        for note in &fx.notes {
-            let Note::Client(note) = note else { continue };
-            self.wiring.ran(Hook::ClientTold);
-            self.on_watch_note(note);
-            self.histories.on_client(note, &self.logs, &mut self.find);
-        }
-    }
-
-    fn on_watch_note(&mut self, note: &ClientNote) {
-        let Checks { watches, find, wiring, .. } = self;
-        match note {
-            ClientNote::Watched { session, path, .. } => {
-                watches.on_told(*session, path, find);
-                wiring.ran(Hook::WatchTold);
-            }
-            ClientNote::Saw { session, path, version, modified, seen, watch, .. } => {
-                watches.on_saw(*session, path, (*version >= 0).then_some(*modified), *seen, *watch, find);
-                if *watch {
-                    wiring.ran(Hook::WatchSet);
-                }
-            }
-            ClientNote::SessionLost { session } => {
-                watches.on_session_over(*session);
-                wiring.ran(Hook::SessionOver);
-            }
-            _ => {}
-        }
     }
 
     /// Compares everything with everything, in full: too dear for every entry.

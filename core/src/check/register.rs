@@ -152,6 +152,17 @@ pub const INVARIANTS: &[Invariant] = &[
     ),
     of("HIST-6", "The zxids one session is told never go back.", "protocol.md D.1-18"),
     of("HIST-7", "A read returns the state at the zxid it was answered at.", "protocol.md D.1-19"),
+    of(
+        "HIST-8",
+        "A multi's results are those of its one transaction: all of its parts are done, or none.",
+        "protocol.md B.5, D.1-17",
+    ),
+    of(
+        "HIST-9",
+        "After a sync a session sees what was committed when it asked, unless its keeper's leader was deposed by then.",
+        "protocol.md A.5, D.1-19",
+    ),
+    of("HIST-10", "No session changes a znode whose access list forbids it.", "protocol.md B.2"),
     of("LIVE-1", "A healed ensemble has one leader, and everybody serves under it.", "protocol.md D.1, liveness"),
     of("LIVE-2", "A healed cluster has one controller.", "protocol.md D.2, liveness"),
     of("LIVE-3", "Every partition with a live member of its ISR has a leader.", "protocol.md D.2, liveness"),

@@ -111,6 +111,16 @@ impl Ensemble {
         self.times.get(self.committed.partition_point(|txn| txn.zxid <= applied)).copied()
     }
 
+    /// The newest epoch that has, or had, an established leader.
+    pub fn newest_epoch(&self) -> ZabEpoch {
+        self.leaders.last_key_value().map_or_else(ZabEpoch::default, |(epoch, _)| *epoch)
+    }
+
+    /// The epoch a keeper has joined.
+    pub fn epoch_of(&self, id: KeeperId) -> ZabEpoch {
+        self.keepers.get(&id).map_or_else(ZabEpoch::default, |journal| journal.current)
+    }
+
     fn position(&self, zxid: Zxid) -> usize {
         self.committed.partition_point(|txn| txn.zxid < zxid)
     }

@@ -198,7 +198,12 @@ fn request(command: &Command) -> Option<Request> {
             ..IncrementalAlterConfigsRequest::default()
         }
         .into(),
-        Command::Produce { .. } | Command::Still | Command::Busy => return None,
+        Command::Produce { .. }
+        | Command::Watch(_)
+        | Command::List(_)
+        | Command::Multi(_)
+        | Command::Still
+        | Command::Busy => return None,
     })
 }
 

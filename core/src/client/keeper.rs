@@ -1,16 +1,20 @@
 //! A ZooKeeper client with a life of its own: counters it owns and writes by version, ephemeral and sequential nodes,
-//! reads and watches on what others write, and now and then a new session.
-//!
-//! It tells what it was told, so that a checker can compare the histories of all clients. It knows nothing of brokers.
+//! multis, access lists, reads and watches on what others write, and now and then a new session. [`acts`] draws what it
+//! does, [`told`] says what it was told, so that a checker can compare the histories of all clients. It knows nothing of
+//! brokers.
 
-use crate::id::{DialId, SessionId, Zxid};
-use crate::keeper::client::op::{Answer, CreateMode, Done, Event, KeeperError, Op, WatchKind};
+mod acts;
+mod told;
+
+use crate::id::{DialId, NodeId, SessionId};
+use crate::keeper::client::op::{CreateMode, Event, Op, WatchKind};
 use crate::keeper::client::{ClientConfig, Effect as SessionEffect, SessionClient, speech};
 use crate::machine::Effects;
 use crate::node::{Address, Effect, Principal, Reply, Request, RequestBody};
 use crate::note::client::ClientNote;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Span, Wake};
+use crate::znode::AclList;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -27,7 +31,7 @@ pub struct Config {
 
 /// What is remembered of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Asked {
+enum Asked {
     Root,
     Create {
         path: Arc<str>,
@@ -40,11 +44,30 @@ pub enum Asked {
     Delete {
         path: Arc<str>,
     },
+    Check,
+    /// Of the four above.
+    Multi(Vec<Asked>),
+    SetAcl {
+        path: Arc<str>,
+        acl: AclList,
+    },
+    Acl {
+        path: Arc<str>,
+    },
     /// `watch`: its next change is to be told.
     Read {
         path: Arc<str>,
         watch: bool,
     },
+    Exists {
+        path: Arc<str>,
+        watch: bool,
+    },
+    Children {
+        path: Arc<str>,
+        watch: bool,
+    },
+    Sync,
 }
 
 /// A question and when it was asked: its token at the session.
@@ -65,6 +88,8 @@ pub struct KeeperClient {
     owned: Vec<(Arc<str>, i32)>,
     /// The outcome of the last write to a node is unknown: read it before the next.
     unsure: Vec<Arc<str>>,
+    /// A node it has seen somebody's parent have.
+    neighbour: Option<Arc<str>>,
     /// No session is wanted any more, or none yet: once the last one is closed, the next begins.
     between_sessions: bool,
     busy: bool,
@@ -80,16 +105,17 @@ const OWNED: usize = 6;
 
 impl KeeperClient {
     pub fn new(config: Config, rng: Rng, now: Now) -> KeeperClient {
-        let session =
-            SessionClient::new(ClientConfig::new(config.keepers.clone(), config.session), rng.fork("session"));
+        let mut wanted = ClientConfig::new(config.keepers.clone(), config.session);
+        wanted.auth.push(("digest".to_owned(), credentials(config.number).into()));
         KeeperClient {
-            session,
+            session: SessionClient::new(wanted, rng.fork("session")),
             next_write_at: now.at + config.every,
             next_value: u64::from(config.number) << 40,
             rng: rng.fork("workload"),
             config,
             owned: Vec::new(),
             unsure: Vec::new(),
+            neighbour: None,
             between_sessions: true,
             busy: true,
             acknowledged: 0,
@@ -100,6 +126,11 @@ impl KeeperClient {
 
     pub fn session(&self) -> Option<SessionId> {
         self.session.session()
+    }
+
+    /// The keeper it speaks to, or tries.
+    pub fn keeper(&self) -> Option<NodeId> {
+        NodeId::parse(&self.session.address()?.host)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -209,137 +240,15 @@ impl KeeperClient {
             let zxid = self.session.last_zxid();
             fx.note(ClientNote::Watched { session, path: path.clone(), event, zxid });
         }
-        if self.rng.chance(1, 2) {
+        if self.busy && self.rng.chance(1, 2) {
             self.read(now, path, true, fx);
         }
     }
+}
 
-    fn read(&mut self, now: Now, path: Arc<str>, watch: bool, fx: &mut Effects<Effect>) {
-        self.ask(now, Op::Get { path: path.clone(), watch }, Asked::Read { path, watch }, fx);
-    }
-
-    fn on_reply(&mut self, now: Now, asked: Asked, zxid: Zxid, answer: Answer, fx: &mut Effects<Effect>) {
-        let Some(session) = self.session.session() else { return };
-        let unknown = matches!(answer, Err(KeeperError::CONNECTIONLOSS | KeeperError::SESSIONEXPIRED));
-        match (asked, answer) {
-            (Asked::Root, _) => {}
-            (Asked::Create { path, value } | Asked::Set { path, value }, Err(_)) if unknown => {
-                self.failed += 1;
-                self.unsure.push(path.clone());
-                fx.note(ClientNote::WriteUnknown { session, path, data: Some(value) });
-            }
-            (Asked::Delete { path }, Err(_)) if unknown => {
-                self.failed += 1;
-                fx.note(ClientNote::WriteUnknown { session, path, data: None });
-            }
-            (Asked::Create { value, .. }, Ok(Done::Created { path })) => {
-                self.owned.push((path.clone(), 0));
-                self.wrote(session, path, Some(value), 0, zxid, fx);
-            }
-            (Asked::Set { path, value }, Ok(Done::Stat(stat))) => {
-                if let Some(owned) = self.owned.iter_mut().find(|(owned, _)| *owned == path) {
-                    owned.1 = stat.version;
-                }
-                self.wrote(session, path, Some(value), stat.version, zxid, fx);
-            }
-            (Asked::Delete { path }, Ok(_)) => {
-                self.owned.retain(|(owned, _)| *owned != path);
-                self.wrote(session, path, None, -1, zxid, fx);
-            }
-            (Asked::Create { path, .. } | Asked::Set { path, .. } | Asked::Delete { path }, _) => {
-                // Refused: somebody else's version, or it is there already, or gone with its session.
-                self.failed += 1;
-                self.owned.retain(|(owned, _)| *owned != path);
-                self.read(now, path, false, fx);
-            }
-            (Asked::Read { path, watch }, Ok(Done::Data { data, stat })) => {
-                let value = data.as_deref().and_then(|data| data.first_chunk::<8>().copied()).map(u64::from_be_bytes);
-                self.unsure.retain(|unsure| *unsure != path);
-                if let Some(owned) = self.owned.iter_mut().find(|(owned, _)| *owned == path) {
-                    owned.1 = stat.version;
-                }
-                let (version, modified) = (stat.version, stat.mzxid);
-                fx.note(ClientNote::Saw { session, path, data: value, version, modified, seen: zxid, watch });
-            }
-            (Asked::Read { path, .. }, Err(KeeperError::NONODE)) => {
-                self.unsure.retain(|unsure| *unsure != path);
-                self.owned.retain(|(owned, _)| *owned != path);
-                // Of a node that is not there getData leaves no watch.
-                let (version, modified) = (-1, Zxid::ZERO);
-                fx.note(ClientNote::Saw { session, path, data: None, version, modified, seen: zxid, watch: false });
-            }
-            (Asked::Read { .. }, _) => {}
-        }
-    }
-
-    fn wrote(
-        &mut self,
-        session: SessionId,
-        path: Arc<str>,
-        data: Option<u64>,
-        version: i32,
-        zxid: Zxid,
-        fx: &mut Effects<Effect>,
-    ) {
-        self.acknowledged += 1;
-        self.last = path.clone();
-        fx.note(ClientNote::Wrote { session, path, data, version, zxid });
-    }
-
-    /// One write, or a read of somebody's node, or a new session.
-    fn act(&mut self, now: Now, fx: &mut Effects<Effect>) {
-        if let Some(path) = self.unsure.pop() {
-            self.read(now, path, false, fx);
-            return;
-        }
-        let value = self.next_value;
-        self.next_value += 1;
-        match self.rng.below(16) {
-            0..5 if self.owned.len() < OWNED => self.create(now, value, fx),
-            0..11 if !self.owned.is_empty() => {
-                let (path, version) = self.owned[self.rng.below(self.owned.len() as u64) as usize].clone();
-                let version = if self.rng.chance(1, 3) { -1 } else { version };
-                let data = Bytes::copy_from_slice(&value.to_be_bytes());
-                self.ask(
-                    now,
-                    Op::Set { path: path.clone(), data: Some(data), version },
-                    Asked::Set { path, value },
-                    fx,
-                );
-            }
-            11 if !self.owned.is_empty() => {
-                let (path, _) = self.owned.swap_remove(self.rng.below(self.owned.len() as u64) as usize);
-                self.ask(now, Op::delete(&path, -1), Asked::Delete { path }, fx);
-            }
-            12 if self.rng.chance(1, 8) => {
-                let events = self.within(fx, |client, fx| {
-                    client.session.close(now, fx);
-                    Vec::new()
-                });
-                self.on_events(now, events, fx);
-                self.owned.clear();
-                self.between_sessions = true;
-            }
-            _ => {
-                // Somebody's counter: every client makes this one.
-                let path: Arc<str> = format!("{ROOT}/c{}-0", self.rng.range(1, 12)).into();
-                self.read(now, path, true, fx);
-            }
-        }
-    }
-
-    fn create(&mut self, now: Now, value: u64, fx: &mut Effects<Effect>) {
-        let number = self.config.number;
-        let (name, mode) = match self.rng.below(4) {
-            0 => (format!("{ROOT}/c{number}-{}", self.rng.below(3)), CreateMode::Persistent),
-            1 => (format!("{ROOT}/e{number}-{value}"), CreateMode::Ephemeral),
-            2 => (format!("{ROOT}/s{number}-"), CreateMode::PersistentSequential),
-            _ => (format!("{ROOT}/q{number}-"), CreateMode::EphemeralSequential),
-        };
-        let path: Arc<str> = name.into();
-        let data = Bytes::copy_from_slice(&value.to_be_bytes());
-        self.ask(now, Op::Create { path: path.clone(), data: Some(data), mode }, Asked::Create { path, value }, fx);
-    }
+/// What a client of this number proves its name with.
+fn credentials(number: u32) -> String {
+    format!("client-{number}:secret")
 }
 
 fn translate(effect: SessionEffect) -> Effect {

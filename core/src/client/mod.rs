@@ -126,6 +126,9 @@ impl Client {
             }
             (Client::Producer(producer), Command::Still) => producer.set_busy(now, false),
             (Client::Producer(producer), Command::Busy) => producer.set_busy(now, true),
+            (Client::Keeper(client), Command::Watch(path)) => client.exists(now, path, fx),
+            (Client::Keeper(client), Command::List(path)) => client.children(now, path, fx),
+            (Client::Keeper(client), Command::Multi(changes)) => client.multi(now, &changes, fx),
             (Client::Keeper(client), Command::Still) => client.set_busy(now, false),
             (Client::Keeper(client), Command::Busy) => client.set_busy(now, true),
             (Client::Admin(admin), command) => {

@@ -92,6 +92,9 @@ impl Keeper {
             Some(lead) => {
                 let me = self.config.zab.me;
                 let alive = lead.revalidate(session, timeout_ms, me, out);
+                if alive {
+                    out.fx.note(KeeperNote::SessionResumed { session });
+                }
                 self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
             }
             None => {

@@ -11,6 +11,7 @@ use crate::api::peer::{Channel, PacketType, PeerMessage, QuorumPacket};
 use crate::codec::{Reader, Result, Writer};
 use crate::id::{ConnId, KeeperId, SessionId, Zxid};
 use crate::node;
+use crate::note::keeper::KeeperNote;
 use crate::ordered::OrdMap;
 use crate::queue::Queue;
 use crate::znode::Id;
@@ -76,6 +77,9 @@ impl Keeper {
                 // A client that dialled twice had us ask twice: the first answer opened its newer connection.
                 if self.connections.get(&conn).is_none_or(|connection| connection.standing != Standing::Opening) {
                     return;
+                }
+                if alive {
+                    out.fx.note(KeeperNote::SessionResumed { session });
                 }
                 self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
             }

@@ -1,8 +1,10 @@
 //! What a client tells: what it sent, what it was told, what it read. Checkers compare these with what is there.
 
 use crate::api::kafka::ErrorCode;
+use crate::api::keeper;
 use crate::id::{SessionId, TopicPartition, Zxid};
 use crate::record::offset::Offset;
+use crate::znode::AclList;
 use core::fmt;
 use std::sync::Arc;
 
@@ -84,6 +86,43 @@ pub enum ClientNote {
         seen: Zxid,
         watch: bool,
     },
+    /// exists, or a creation that says what it made. `version` is −1 where there is no such node.
+    Found {
+        session: SessionId,
+        path: Arc<str>,
+        version: i32,
+        modified: Zxid,
+        seen: Zxid,
+        watch: bool,
+    },
+    /// The children of a node. `modified`: its pzxid.
+    Listed {
+        session: SessionId,
+        path: Arc<str>,
+        names: Vec<Arc<str>>,
+        modified: Zxid,
+        seen: Zxid,
+        watch: bool,
+    },
+    /// An access list: read, or just written. `version` is the node's aversion.
+    SawAcl {
+        session: SessionId,
+        path: Arc<str>,
+        acl: AclList,
+        version: i32,
+        seen: Zxid,
+    },
+    /// A sync was answered.
+    Synced {
+        session: SessionId,
+        zxid: Zxid,
+    },
+    /// A multi was answered: an error code for each part, all of them 0 where it took effect.
+    MultiAnswered {
+        session: SessionId,
+        codes: Vec<i32>,
+        zxid: Zxid,
+    },
     /// A watch set by this session fired. `zxid`: the newest state it had seen before.
     Watched {
         session: SessionId,
@@ -121,11 +160,28 @@ impl fmt::Display for ClientNote {
             ClientNote::SessionLost { session } => write!(f, "learns that its session {session} has expired."),
             ClientNote::Wrote { path, data: Some(_), .. } => write!(f, "hears that {path} is written."),
             ClientNote::Wrote { path, data: None, .. } => write!(f, "hears that {path} is deleted."),
-            ClientNote::WriteUnknown { path, .. } => {
-                write!(f, "does not know whether {path} was written: the connection broke.")
+            ClientNote::WriteUnknown { path, data, .. } => {
+                let what = if data.is_some() { "written" } else { "deleted" };
+                write!(f, "does not know whether {path} was {what}: the connection broke.")
             }
             ClientNote::Saw { path, version: -1, .. } => write!(f, "sees no {path}."),
             ClientNote::Saw { path, version, .. } => write!(f, "sees version {version} of {path}."),
+            ClientNote::Found { path, version: -1, .. } => write!(f, "finds no {path}."),
+            ClientNote::Found { path, version, .. } => write!(f, "finds version {version} of {path}."),
+            ClientNote::Listed { path, names, .. } if names.len() == 1 => write!(f, "sees 1 child of {path}."),
+            ClientNote::Listed { path, names, .. } => write!(f, "sees {} children of {path}.", names.len()),
+            ClientNote::SawAcl { path, version, .. } => write!(f, "sees version {version} of the ACL of {path}."),
+            ClientNote::Synced { zxid, .. } => write!(f, "hears that its keeper has caught up, at {zxid}."),
+            ClientNote::MultiAnswered { codes, zxid, .. } => match codes.iter().position(|code| *code != 0) {
+                None => write!(f, "hears that its multi of {} is done, at {zxid}.", codes.len()),
+                Some(at) => {
+                    let why = keeper::ErrorCode::from_code(codes[at]).unwrap_or(keeper::ErrorCode::SystemError);
+                    write!(f, "hears that its multi of {} is refused for part {}: {why}.", codes.len(), at + 1)
+                }
+            },
+            ClientNote::Watched { path, event: 1, .. } => write!(f, "is told that {path} was created."),
+            ClientNote::Watched { path, event: 2, .. } => write!(f, "is told that {path} was deleted."),
+            ClientNote::Watched { path, event: 4, .. } => write!(f, "is told that the children of {path} changed."),
             ClientNote::Watched { path, .. } => write!(f, "is told that {path} changed."),
         }
     }

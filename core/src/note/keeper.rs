@@ -22,6 +22,10 @@ pub enum KeeperNote {
         session: SessionId,
         timeout: Span,
     },
+    /// At the keeper a client comes to with its session: the leader vouches for it.
+    SessionResumed {
+        session: SessionId,
+    },
     /// At the leader: nobody vouched for the session in time.
     SessionExpired {
         session: SessionId,
@@ -77,6 +81,7 @@ impl fmt::Display for KeeperNote {
                 write!(f, "stops serving: it closes {connections} connections")
             }
             KeeperNote::SessionCreated { session, timeout } => write!(f, "opens session {session} for {timeout}"),
+            KeeperNote::SessionResumed { session } => write!(f, "goes on with session {session}"),
             KeeperNote::SessionExpired { session, silent } => {
                 write!(f, "heard nothing of session {session} for {silent}: it expires")
             }
@@ -84,6 +89,9 @@ impl fmt::Display for KeeperNote {
                 write!(f, "sees session {session} move from keeper-{from} to keeper-{to}")
             }
             KeeperNote::SessionClosed { session, ephemerals: 0 } => write!(f, "closes session {session}"),
+            KeeperNote::SessionClosed { session, ephemerals: 1 } => {
+                write!(f, "closes session {session} and deletes its ephemeral znode")
+            }
             KeeperNote::SessionClosed { session, ephemerals } => {
                 write!(f, "closes session {session} and deletes its {ephemerals} ephemeral znodes")
             }

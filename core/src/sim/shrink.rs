@@ -147,7 +147,7 @@ fn speaks_of(action: &Action, name: &Arc<str>) -> bool {
         | Command::ElectPreferred(partition)
         | Command::ElectUnclean(partition)
         | Command::Produce { partition, .. } => partition.topic == *name,
-        Command::Still | Command::Busy => false,
+        Command::Watch(_) | Command::List(_) | Command::Multi(_) | Command::Still | Command::Busy => false,
     }
 }
 

@@ -337,7 +337,10 @@ impl Peer {
 
     fn broadcast_vote(&mut self, fx: &mut Fx) {
         let vote = self.election.proposal();
-        fx.note(ZabNote::VotedFor { leader: vote.leader, zxid: vote.zxid, peer_epoch: vote.peer_epoch });
+        // An observer sends its opinion around, which counts nowhere: it is how it hears the others' votes.
+        if !self.config.is_observer() {
+            fx.note(ZabNote::VotedFor { leader: vote.leader, zxid: vote.zxid, peer_epoch: vote.peer_epoch });
+        }
         let notification = self.notification();
         for voter in self.config.voters.voters().filter(|voter| *voter != self.config.me) {
             if let Some(channel) = self.channel(voter, ChannelKind::Election) {

@@ -3,11 +3,12 @@
 //! A watch belongs to a connection of one keeper and dies with it. The table says whom a change concerns; whether they
 //! may read the node, and how they are told, is the keeper's affair.
 
+use super::cow_map::CowMap;
 use super::path::ZPath;
 use super::stat::StoredStat;
 use super::tree::{Change, ChangeKind};
 use crate::id::{ConnId, Zxid};
-use crate::ordered::{OrdMap, OrdSet};
+use crate::ordered::OrdSet;
 
 /// What a watch waits for, and whether it stays after it fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +42,11 @@ impl WatchKind {
     }
 }
 
-/// The watches of one keeper.
+/// The watches of one keeper, by path and by connection. A keeper may hold a hundred thousand of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WatchTable {
-    by_path: OrdMap<ZPath, OrdSet<(ConnId, WatchKind)>>,
-    by_connection: OrdMap<ConnId, OrdSet<(ZPath, WatchKind)>>,
+    by_path: CowMap<(ZPath, ConnId, WatchKind), ()>,
+    by_connection: CowMap<(ConnId, ZPath, WatchKind), ()>,
     /// Persistent recursive watches in force; without one no ancestor need be asked.
     recursive: u32,
 }
@@ -53,45 +54,31 @@ pub struct WatchTable {
 impl WatchTable {
     /// Registers a watch. Setting what is set already changes nothing.
     pub fn set(&mut self, path: &ZPath, connection: ConnId, kind: WatchKind) {
-        if self.by_path.entry(path.clone()).or_default().insert((connection, kind)) {
-            self.by_connection.entry(connection).or_default().insert((path.clone(), kind));
+        if self.by_path.insert((path.clone(), connection, kind), ()).is_none() {
+            self.by_connection.insert((connection, path.clone(), kind), ());
             self.recursive += u32::from(kind == WatchKind::PersistentRecursive);
         }
     }
 
     pub fn contains(&self, path: &ZPath, connection: ConnId, kind: WatchKind) -> bool {
-        self.by_path.get(path).is_some_and(|watches| watches.contains(&(connection, kind)))
+        self.by_path.contains_key(&(path.clone(), connection, kind))
     }
 
     /// Removes a watch; false where there is none.
     pub fn remove(&mut self, path: &ZPath, connection: ConnId, kind: WatchKind) -> bool {
-        let Some(watches) = self.by_path.get_mut(path) else { return false };
-        if !watches.remove(&(connection, kind)) {
+        if self.by_path.remove(&(path.clone(), connection, kind)).is_none() {
             return false;
         }
-        if watches.is_empty() {
-            self.by_path.remove(path);
-        }
-        if let Some(theirs) = self.by_connection.get_mut(&connection) {
-            theirs.remove(&(path.clone(), kind));
-            if theirs.is_empty() {
-                self.by_connection.remove(&connection);
-            }
-        }
+        self.by_connection.remove(&(connection, path.clone(), kind));
         self.recursive -= u32::from(kind == WatchKind::PersistentRecursive);
         true
     }
 
     /// Removes every watch of a connection that is gone.
     pub fn remove_connection(&mut self, connection: ConnId) {
-        for (path, kind) in self.by_connection.remove(&connection).unwrap_or_default() {
-            if let Some(watches) = self.by_path.get_mut(&path) {
-                watches.remove(&(connection, kind));
-                if watches.is_empty() {
-                    self.by_path.remove(&path);
-                }
-            }
-            self.recursive -= u32::from(kind == WatchKind::PersistentRecursive);
+        let theirs: Vec<_> = self.of_connection(connection).map(|(path, kind)| (path.clone(), kind)).collect();
+        for (path, kind) in theirs {
+            self.remove(&path, connection, kind);
         }
     }
 
@@ -99,16 +86,11 @@ impl WatchTable {
     /// watches a node's data and its children hears of its deletion once.
     pub fn fire(&mut self, change: &Change) -> OrdSet<ConnId> {
         let mut told = OrdSet::new();
-        if self.by_path.is_empty() {
-            return told;
-        }
         let mut spent = Vec::new();
-        for (connection, kind) in self.by_path.get(&change.path).into_iter().flatten() {
-            if kind.hears(change.kind) {
-                told.insert(*connection);
-                if kind.is_one_shot() {
-                    spent.push((*connection, *kind));
-                }
+        for (connection, kind) in self.of_path(&change.path).filter(|(_, kind)| kind.hears(change.kind)) {
+            told.insert(connection);
+            if kind.is_one_shot() {
+                spent.push((connection, kind));
             }
         }
         for (connection, kind) in spent {
@@ -116,8 +98,8 @@ impl WatchTable {
         }
         if self.recursive > 0 && WatchKind::PersistentRecursive.hears(change.kind) {
             for ancestor in change.path.to_root().skip(1) {
-                let watches = self.by_path.get(&ancestor).into_iter().flatten();
-                told.extend(watches.filter(|(_, kind)| *kind == WatchKind::PersistentRecursive).map(|(conn, _)| *conn));
+                let watches = self.of_path(&ancestor);
+                told.extend(watches.filter(|(_, kind)| *kind == WatchKind::PersistentRecursive).map(|(conn, _)| conn));
             }
         }
         told
@@ -125,7 +107,7 @@ impl WatchTable {
 
     /// How many watches there are.
     pub fn len(&self) -> u64 {
-        self.by_path.values().map(|watches| watches.len() as u64).sum()
+        self.by_path.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -134,12 +116,19 @@ impl WatchTable {
 
     /// All watches, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&ZPath, ConnId, WatchKind)> {
-        self.by_path.iter().flat_map(|(path, watches)| watches.iter().map(move |(conn, kind)| (path, *conn, *kind)))
+        self.by_path.iter().map(|((path, connection, kind), ())| (path, *connection, *kind))
+    }
+
+    /// The watches of one path, by connection.
+    fn of_path(&self, path: &ZPath) -> impl Iterator<Item = (ConnId, WatchKind)> {
+        let from = self.by_path.iter_past(|(held, _, _)| held < path);
+        from.map_while(move |((held, connection, kind), ())| (held == path).then_some((*connection, *kind)))
     }
 
     /// The watches of one connection, by path.
     pub fn of_connection(&self, connection: ConnId) -> impl Iterator<Item = (&ZPath, WatchKind)> {
-        self.by_connection.get(&connection).into_iter().flatten().map(|(path, kind)| (path, *kind))
+        let from = self.by_connection.iter_past(|(held, _, _)| *held < connection);
+        from.map_while(move |((held, path, kind), ())| (*held == connection).then_some((path, *kind)))
     }
 }
 
@@ -247,6 +236,22 @@ mod tests {
         assert_eq!(table.of_connection(BOB).count(), 1);
         table.remove_connection(BOB);
         assert_eq!(table, WatchTable::default());
+    }
+
+    #[test]
+    fn among_thousands_of_watches_each_hears_of_its_own() {
+        let mut table = WatchTable::default();
+        let path = |n: u64| ZPath::literal(&format!("/a/n{:05}", n * 7919 % 20_000));
+        for n in 0..20_000 {
+            table.set(&path(n), ConnId(n % 3), WatchKind::Data);
+            table.set(&path(n), ConnId(n % 5), WatchKind::Child);
+        }
+        assert_eq!((table.len(), table.of_connection(ANNA).count()), (40_000, 6_667 + 4_000));
+        assert_eq!(fire(&mut table, ChangeKind::DataChanged, path(7).as_str()), [1]);
+        assert_eq!(fire(&mut table, ChangeKind::Deleted, path(8).as_str()), [2, 3]);
+        table.remove_connection(ANNA);
+        assert_eq!((table.len(), table.of_connection(ANNA).count()), (40_000 - 6_667 - 4_000 - 2, 0));
+        assert!(table.contains(&path(9), ConnId(0), WatchKind::Data));
     }
 
     #[test]

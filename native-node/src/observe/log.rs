@@ -77,6 +77,7 @@ fn of_keeper(note: &KeeperNote) -> Weight {
     use KeeperNote::*;
     match note {
         SessionCreated { .. }
+        | SessionResumed { .. }
         | SessionMoved { .. }
         | SessionClosed { .. }
         | WriteRefused { .. }

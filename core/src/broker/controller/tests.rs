@@ -219,7 +219,8 @@ impl World {
                 }
                 Ok(Done::Multi(results))
             }
-            Op::Sync { .. } | Op::GetAcl { .. } | Op::SetAcl { .. } => Ok(Done::Nothing),
+            Op::Sync { .. } => Ok(Done::Nothing),
+            Op::CreateWith { .. } | Op::GetAcl { .. } | Op::SetAcl { .. } => Err(KeeperError::UNIMPLEMENTED),
         }
     }
 

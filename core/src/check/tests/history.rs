@@ -115,6 +115,12 @@ fn data(value: u64) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(&value.to_be_bytes()))
 }
 
+fn commit(histories: &mut Histories, counter: u32, txn: &Txn) -> Option<&'static str> {
+    let mut find = Findings::default();
+    histories.on_committed(Instant(u64::from(counter)), &header(counter), txn, &mut find);
+    fired(&find)
+}
+
 /// `/app/c` is created with 1 at 1:1, set to 2 at 1:3, and deleted at 1:5.
 fn app() -> Histories {
     let mut histories = Histories::default();
@@ -127,9 +133,10 @@ fn app() -> Histories {
         ephemeral: false,
         parent_cversion: 1,
     };
-    histories.on_committed(Instant::ZERO, &header(1), &create);
-    histories.on_committed(Instant::ZERO, &header(3), &Txn::SetData { path: path.clone(), data: data(2), version: 1 });
-    histories.on_committed(Instant(9), &header(5), &Txn::Delete { path });
+    let set = Txn::SetData { path: path.clone(), data: data(2), version: 1 };
+    for (counter, txn) in [(1, create), (3, set), (5, Txn::Delete { path })] {
+        commit(&mut histories, counter, &txn);
+    }
     histories
 }
 

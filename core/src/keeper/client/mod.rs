@@ -385,7 +385,8 @@ impl<T: Clone> SessionClient<T> {
         }
         let Some((_, token, op)) = self.flying.pop_front() else { return Vec::new() };
         if zxid > Zxid::ZERO {
-            self.last_zxid = self.last_zxid.max(zxid);
+            // As ZooKeeper's own client has it: whoever is told less than before will say so.
+            self.last_zxid = zxid;
         }
         self.watches.arm(&op, &answer);
         self.send_queued(now, fx);

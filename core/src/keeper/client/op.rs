@@ -2,7 +2,7 @@
 //! question. [`super::SessionClient`] turns it into the protocol's requests and back.
 
 use crate::id::SessionId;
-use crate::znode::acl::AclList;
+use crate::znode::AclList;
 use crate::znode::stat::Stat;
 use bytes::Bytes;
 use core::fmt;
@@ -32,7 +32,7 @@ impl CreateMode {
     }
 }
 
-/// One question or wish. Nodes are created with the open access list.
+/// One question or wish. Nodes are created with the open access list, unless one is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// With `watch` on a node that is not there, its creation is told.
@@ -53,9 +53,24 @@ pub enum Op {
         data: Option<Bytes>,
         mode: CreateMode,
     },
+    /// create2.
+    CreateWith {
+        path: Arc<str>,
+        data: Option<Bytes>,
+        mode: CreateMode,
+        acl: AclList,
+    },
     Set {
         path: Arc<str>,
         data: Option<Bytes>,
+        version: i32,
+    },
+    GetAcl {
+        path: Arc<str>,
+    },
+    SetAcl {
+        path: Arc<str>,
+        acl: AclList,
         version: i32,
     },
     Delete {
@@ -67,19 +82,11 @@ pub enum Op {
         path: Arc<str>,
         version: i32,
     },
-    /// All or nothing, in one transaction; of `Create`, `Set`, `Delete` and `Check`.
+    /// All or nothing, in one transaction; of the creations, `Set`, `Delete` and `Check`.
     Multi(Vec<Op>),
     /// What follows sees at least everything committed before this was asked.
     Sync {
         path: Arc<str>,
-    },
-    GetAcl {
-        path: Arc<str>,
-    },
-    SetAcl {
-        path: Arc<str>,
-        acl: AclList,
-        version: i32,
     },
 }
 
@@ -124,23 +131,30 @@ pub enum Done {
     Created {
         path: Arc<str>,
     },
+    /// The same of `CreateWith`.
+    CreatedWith {
+        path: Arc<str>,
+        stat: Stat,
+    },
+    Acl {
+        acl: AclList,
+        stat: Stat,
+    },
     /// Of `Delete`, `Check` and `Sync`.
     Nothing,
     /// One result for each part. In a failed multi the parts before the failing one are `Ok(Nothing)`, those behind it
     /// RUNTIMEINCONSISTENCY.
     Multi(Vec<Result<Done, KeeperError>>),
-    Acl {
-        acl: AclList,
-        stat: Stat,
-    },
 }
 
 impl Done {
     pub fn stat(&self) -> Option<&Stat> {
         match self {
-            Done::Stat(stat) | Done::Data { stat, .. } | Done::Children { stat, .. } | Done::Acl { stat, .. } => {
-                Some(stat)
-            }
+            Done::Stat(stat)
+            | Done::Data { stat, .. }
+            | Done::Children { stat, .. }
+            | Done::CreatedWith { stat, .. }
+            | Done::Acl { stat, .. } => Some(stat),
             Done::Created { .. } | Done::Nothing | Done::Multi(_) => None,
         }
     }

@@ -7,6 +7,7 @@ use crate::time::Span;
 use crate::znode::acl::AclList;
 use crate::znode::txn::CreateKind;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The request that says this.
 pub fn request(say: Say) -> Request {
@@ -37,21 +38,20 @@ fn op_of(op: Op) -> wire::Op {
         Op::Exists { path, watch } => wire::Op::Exists { path, watch },
         Op::Get { path, watch } => wire::Op::GetData { path, watch },
         Op::Children { path, watch } => wire::Op::GetChildren { path, watch, stat: true },
-        Op::Create { path, data, mode } => wire::Op::Create(wire::Create {
-            kind: CreateKind::Plain,
-            path,
-            data,
-            acl: AclList::open(),
-            flags: CreateMode::flags(mode),
-        }),
-        Op::Set { path, data, version } => wire::Op::SetData { path, data, version },
-        Op::Delete { path, version } => wire::Op::Delete { path, version },
+        Op::Create { path, data, mode } => create(CreateKind::Plain, path, data, mode, AclList::open()),
+        Op::CreateWith { path, data, mode, acl } => create(CreateKind::WithStat, path, data, mode, acl),
         Op::GetAcl { path } => wire::Op::GetAcl { path },
         Op::SetAcl { path, acl, version } => wire::Op::SetAcl { path, acl, version },
+        Op::Set { path, data, version } => wire::Op::SetData { path, data, version },
+        Op::Delete { path, version } => wire::Op::Delete { path, version },
         Op::Check { path, version } => wire::Op::Check { path, version },
         Op::Multi(ops) => wire::Op::Multi(ops.into_iter().map(op_of).collect()),
         Op::Sync { path } => wire::Op::Sync { path },
     }
+}
+
+fn create(kind: CreateKind, path: Arc<str>, data: Option<Bytes>, mode: CreateMode, acl: AclList) -> wire::Op {
+    wire::Op::Create(wire::Create { kind, path, data, acl, flags: mode.flags() })
 }
 
 /// What a reply means to the client; `None` of one that no client of ours asks for.
@@ -94,7 +94,8 @@ fn done(body: Option<Body>) -> Answer {
         Some(Body::Children { names, stat }) => Done::Children { names, stat: stat.unwrap_or_default() },
         Some(Body::Acl { acl, stat }) => Done::Acl { acl, stat },
         // A sync's answer is its path too; nobody asks which.
-        Some(Body::Path(path) | Body::Created { path, .. }) => Done::Created { path },
+        Some(Body::Path(path)) => Done::Created { path },
+        Some(Body::Created { path, stat }) => Done::CreatedWith { path, stat },
         Some(Body::Multi(parts)) => Done::Multi(parts.into_iter().map(part).collect()),
         Some(Body::Ephemerals(_) | Body::Count(_) | Body::WatchAdded | Body::WhoAmI(_) | Body::Sasl { .. }) => {
             Done::Nothing

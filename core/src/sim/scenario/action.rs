@@ -1,6 +1,6 @@
 //! What can be done to a world, by a person, a scenario's text or the swarm.
 
-pub use crate::api::command::{Command, TopicSpec};
+pub use crate::api::command::{Change, Command, TopicSpec};
 use crate::id::NodeId;
 use crate::time::Span;
 

@@ -8,7 +8,7 @@ mod sense;
 mod settings;
 mod text;
 
-pub use action::{Action, Command, TopicSpec};
+pub use action::{Action, Change, Command, TopicSpec};
 pub use settings::{ClientSpec, FlushMode, Settings};
 pub use text::{Mistake, span_text};
 

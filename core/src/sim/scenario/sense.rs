@@ -245,6 +245,9 @@ impl Check<'_> {
                 matches!(spec, ClientSpec::Producer { .. } | ClientSpec::Keeper { .. }),
                 "a producer or a ZooKeeper client",
             ),
+            Command::Watch(_) | Command::List(_) | Command::Multi(_) => {
+                (matches!(spec, ClientSpec::Keeper { .. }), "a ZooKeeper client")
+            }
             Command::CreateTopic(_)
             | Command::DeleteTopic(_)
             | Command::Reassign { .. }
@@ -268,7 +271,7 @@ impl Check<'_> {
                 let most = BATCH_MOST / self.scenario.settings.record_bytes.max(8);
                 self.bound(line, "the number of records", *records, 1, most.min(1_000));
             }
-            Command::Still | Command::Busy => {}
+            Command::Watch(_) | Command::List(_) | Command::Multi(_) | Command::Still | Command::Busy => {}
         }
     }
 

@@ -1,9 +1,10 @@
 //! The scenario's text: one statement a line, `#` begins a comment.
 
 use super::sense::{self, Lines};
-use super::{Action, ClientSpec, Command, FORMAT, Scenario, Timed, TopicSpec};
+use super::{Action, Change, ClientSpec, Command, FORMAT, Scenario, Timed, TopicSpec};
 use crate::id::{NodeId, TopicPartition};
 use crate::time::{Instant, Span};
+use crate::znode::ZPath;
 use core::fmt;
 
 /// What is wrong with a text: one clear sentence.
@@ -107,6 +108,15 @@ impl<'a> Words<'a> {
 
     fn topic(&mut self) -> Read<std::sync::Arc<str>> {
         self.next("a topic's name").map(Into::into)
+    }
+
+    fn path(&mut self) -> Read<std::sync::Arc<str>> {
+        let word = self.next("a znode's path such as /app/a")?;
+        if ZPath::parse(word).is_ok() {
+            Ok(word.into())
+        } else {
+            Err(format!("expected a znode's path such as /app/a, not {word:?}"))
+        }
     }
 
     /// Takes the word if it comes next.
@@ -328,14 +338,34 @@ fn command(words: &mut Words<'_>) -> Read<Command> {
             Command::SetTopicConfig { topic, key: key.to_owned(), value: value.to_owned() }
         }
         "produce" => Command::Produce { partition: words.partition()?, records: words.number("a number of records")? },
+        "watch" => Command::Watch(words.path()?),
+        "list" => Command::List(words.path()?),
+        "multi" => {
+            let mut changes = vec![change(words)?];
+            while words.end().is_err() {
+                changes.push(change(words)?);
+            }
+            Command::Multi(changes)
+        }
         "still" => Command::Still,
         "busy" => Command::Busy,
         other => {
             return Err(format!(
-                "expected create-topic, delete-topic, reassign, elect-preferred, elect-unclean, configure, produce, still \
-                 or busy, not {other:?}"
+                "expected create-topic, delete-topic, reassign, elect-preferred, elect-unclean, configure, produce, watch, \
+                 list, multi, still or busy, not {other:?}"
             ));
         }
+    })
+}
+
+/// One part of a multi.
+fn change(words: &mut Words<'_>) -> Read<Change> {
+    Ok(match words.next("create, set, delete or check")? {
+        "create" => Change::Create(words.path()?),
+        "set" => Change::Set(words.path()?),
+        "delete" => Change::Delete(words.path()?),
+        "check" => Change::Check(words.path()?, words.number("the version it must have")?),
+        other => return Err(format!("expected create, set, delete or check, not {other:?}")),
     })
 }
 
@@ -420,6 +450,7 @@ at 1.5s kill broker-1
 at 1.5s cut keeper-1 -> keeper-2
 at 2s slow broker-2 -> broker-3 80ms
 at 3s ask client-4 reassign orders-0 2,3,1
+at 3.5s ask client-3 multi create /app/a set /app/b check /app/c -1
 at 4s heal all
 ";
 

@@ -58,6 +58,7 @@ pub fn keeper(note: &KeeperNote) -> Worth {
         KeeperNote::Serving { .. }
         | KeeperNote::StoppedServing { .. }
         | KeeperNote::SessionCreated { .. }
+        | KeeperNote::SessionResumed { .. }
         | KeeperNote::SessionExpired { .. }
         | KeeperNote::SessionMoved { .. }
         | KeeperNote::SessionClosed { .. }
@@ -114,6 +115,11 @@ pub fn client(note: &ClientNote) -> Worth {
         | ClientNote::Administered { .. }
         | ClientNote::SessionOpened { .. }
         | ClientNote::Saw { .. }
+        | ClientNote::Found { .. }
+        | ClientNote::Listed { .. }
+        | ClientNote::SawAcl { .. }
+        | ClientNote::Synced { .. }
+        | ClientNote::MultiAnswered { .. }
         | ClientNote::Watched { .. } => None,
     }
 }

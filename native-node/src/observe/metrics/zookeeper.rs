@@ -84,6 +84,7 @@ impl Counters {
             | KeeperNote::SessionMoved { .. }
             | KeeperNote::SessionClosed { .. }
             | KeeperNote::WriteRefused { .. }
+            | KeeperNote::SessionResumed { .. }
             | KeeperNote::TreeDiverged { .. } => {}
         }
     }
