@@ -389,6 +389,9 @@ impl Logs {
 
     pub fn on_append(&mut self, id: BrokerId, partition: &TopicPartition, batches: &[Stamped], find: &mut Findings) {
         let Some((ghost, mut replica)) = self.replica(id, partition) else { return };
+        // It fetched these when all it has was on its disk: only now is what it lost there again.
+        let (end, whole) = (replica.end(&ghost.committed), replica.agreed == ghost.committed.len());
+        replica.damaged = replica.damaged.filter(|damage| !whole || end < damage.upto);
         for stamped in batches {
             let batch = Batch::of(stamped);
             let (end, epoch) = (replica.end(&ghost.committed), replica.last_epoch(&ghost.committed));
@@ -435,9 +438,6 @@ impl Logs {
             replica.tail.push_back(batch);
         }
         replica.advance(&ghost.committed);
-        let end = replica.end(&ghost.committed);
-        let whole = replica.agreed == ghost.committed.len();
-        replica.damaged = replica.damaged.filter(|damage| !whole || end < damage.upto);
         ghost.replicas.insert(id, replica);
     }
 

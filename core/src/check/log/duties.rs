@@ -28,7 +28,7 @@ pub(super) fn lose(
         if !flush {
             ghost.torn = Some(ghost.torn.map_or(end, |torn| torn.min(end)));
         }
-    } else if let Some(lost) = lost.filter(|_| in_sync) {
+    } else if let Some(lost) = lost.filter(|lost| in_sync && replica.damaged.is_none_or(|damage| damage.from > *lost)) {
         let hw = ghost.high_watermark;
         find.fire("LOG-8", || {
             format!(

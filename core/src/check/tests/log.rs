@@ -215,8 +215,26 @@ fn what_was_fetched_again_is_owed_again() {
     let replaced = Faults { replaced: true, ..Faults::default() };
     let (mut logs, mut find) = restarted(replaced, true, 1);
     logs.on_append(B, &orders(), &[batch(1, 1, 11), batch(2, 1, 12)], &mut find);
+    logs.on_append(B, &orders(), &[batch(3, 1, 13)], &mut find);
     logs.on_leader(C, &orders(), e(2), &mut find);
     assert_eq!(fired(&find), Some("LOG-3"));
+}
+
+/// Broker 2, in the ISR with a replaced disk, fetches again what it had, and the power goes.
+#[test]
+fn what_is_fetched_again_is_there_when_the_next_fetch_says_so() {
+    let lost_again = |goes_on: bool| {
+        let (mut logs, mut find) = restarted(Faults { replaced: true, ..Faults::default() }, true, 0);
+        logs.on_append(B, &orders(), &[batch(0, 1, 10), batch(1, 1, 11), batch(2, 1, 12)], &mut find);
+        if goes_on {
+            logs.on_append(B, &orders(), &[batch(3, 1, 13)], &mut find);
+        }
+        let power = Faults { cache: true, ..Faults::default() };
+        logs.on_boot(B, &orders(), found(1, 0), Restart { faults: power, flush: true, in_sync: true }, &mut find);
+        fired(&find)
+    };
+    assert_eq!(lost_again(false), None);
+    assert_eq!(lost_again(true), Some("LOG-8"), "it fetched offset 3 with the others on its disk");
 }
 
 #[test]
