@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -57,6 +58,7 @@ def produce(cluster, topic, count, acks="all"):
     producer = Producer({
         "bootstrap.servers": cluster.kafka, "acks": acks, "linger.ms": 5, "batch.size": 1 << 20,
         "batch.num.messages": 1000, "queue.buffering.max.messages": 200_000, "queue.buffering.max.kbytes": 400_000,
+        "log_level": 0,
     })
     value = os.urandom(1024)
     told = lambda error, _: failed.append(error) if error else None
@@ -86,6 +88,29 @@ def throughput(cluster, count, replicas, min_isr, partitions=6):
     return count / took, cpu / count * 1e6
 
 
+def disk_takes(files=18, chunk=1 << 20, each=32):
+    """MB/s that this disk makes durable: files beside each other, each grown by a chunk and synced, again and again."""
+    with tempfile.TemporaryDirectory() as folder:
+        handles = [os.open(f"{folder}/{n}", os.O_CREAT | os.O_WRONLY) for n in range(files)]
+        contents = os.urandom(chunk)
+
+        def grow(handle):
+            for n in range(each):
+                os.pwrite(handle, contents, n * chunk)
+                os.fdatasync(handle)
+
+        threads = [threading.Thread(target=grow, args=(handle,)) for handle in handles]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - begun
+        for handle in handles:
+            os.close(handle)
+    return files * each * chunk / took / 1e6
+
+
 def records(count, apache):
     with Ours() as ours:
         mine = throughput(ours, count, 3, 2)
@@ -95,6 +120,8 @@ def records(count, apache):
             theirs = throughput(peer, count, 3, 2)
     tell("records/s: 1 KiB, 6 x 3, acks=all, fsync (Apache: none)", mine[0], theirs[0], "rec/s", ">= 3x")
     tell("CPU seconds per million of them", mine[1], theirs[1], "s", "<= 0.25x")
+    tell("made durable meanwhile, all replicas (peer: files of this disk)", mine[0] * 3 * 1024 / 1e6, disk_takes(), "MB/s",
+         "(the disk)")
 
 
 def one_replica(count):
@@ -230,7 +257,8 @@ def kills(rounds):
         def load():
             producer = Producer({"bootstrap.servers": ours.kafka, "enable.idempotence": True, "linger.ms": 1,
                                  "message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 200, "log_level": 0,
-                                 "retry.backoff.ms": 20, "topic.metadata.refresh.fast.interval.ms": 20,
+                                 "retry.backoff.ms": 20, "retry.backoff.max.ms": 100,
+                                 "topic.metadata.refresh.fast.interval.ms": 20,
                                  "error_cb": lambda error: None})
             n = 0
             while not stopped.is_set():
@@ -259,8 +287,9 @@ def kills(rounds):
             ours.refresh()
             killed, at = partition().leader, time.monotonic()
             os.kill(ours.processes[f"broker-{killed}"], signal.SIGKILL)
-            # Brokers believe in the dead one until its session is over: only what a client gets says that it goes on.
-            wait("another leader acknowledges", lambda: last[0] > at + 0.1 and partition().leader != killed)
+            # Nobody acknowledges before its session is over and there is a new leader, or it leads again in a new epoch.
+            wait("records are acknowledged again", lambda: last[0] > at + 0.2)
+            time.sleep(0.2)
         stopped.set()
         thread.join()
         consumer = Consumer({"bootstrap.servers": ours.kafka, "group.id": "x", "enable.partition.eof": True})
@@ -273,7 +302,9 @@ def kills(rounds):
             seen.setdefault(int(message.value()), []).append(message.offset())
         lost = [n for n in acknowledged if n not in seen]
         twice = [n for n, offsets in seen.items() if len(offsets) > 1]
-        tell(f"{rounds} kills of the partition leader: longest produce gap", max(gaps)[0], None, "s", "<= 3")
+        longest = sorted(gap for gap, _ in gaps)[-rounds:]
+        tell(f"{rounds} kills of the partition leader: longest produce gap", longest[-1], None, "s", "<= 3")
+        tell("median of these gaps", longest[rounds // 2], None, "s", "")
         tell("acknowledged records lost, of " + str(len(acknowledged)), len(lost), None, "", "0")
         tell("records there twice", len(twice), None, "", "0")
         if lost or twice:

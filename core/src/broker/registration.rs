@@ -164,7 +164,8 @@ impl Broker {
                 Op::create(&me, None, CreateMode::Ephemeral),
                 Op::set(&me, self.broker_info(now).encode(), 0),
             ]),
-            Step::ReadOwner => Op::get(&me, false),
+            // If it is of before a crash, its end is told.
+            Step::ReadOwner => Op::get(&me, true),
             Step::RemoveStale => Op::delete(&me, ANY_VERSION),
         };
         self.ask_keeper(now, op, Question::Step(step), fx);
@@ -366,6 +367,9 @@ impl Broker {
     }
 
     fn on_watch(&mut self, now: Now, kind: WatchKind, path: &str, fx: &mut Effects<Effect>) {
+        if self.registration.step == Step::ReadOwner && path == znodes::broker(self.id) {
+            self.on_registration_timer(now, fx);
+        }
         if path == znodes::CONFIG_CHANGES {
             self.ask_keeper(now, Op::children(znodes::CONFIG_CHANGES, true), Question::ConfigChanges, fx);
         }
