@@ -54,6 +54,8 @@ impl Trees {
                 self.on_name(path.as_str(), header.zxid, find);
             }
             Txn::CreateSession { timeout } => {
+                // Its keeper's clock went back, and nothing that the keeper still has remembers the other one.
+                self.ended.retain(|_, ended| *ended != header.session);
                 if self.sessions.insert(header.session, *timeout).is_some() {
                     find.fire("ZAB-23", || {
                         format!("session {} is opened twice, again at {}", header.session, header.zxid)

@@ -24,7 +24,10 @@ impl Keeper {
                 }
                 self.on_session_created(header.session, out);
             }
-            OpResult::SessionClosed => self.on_session_closed(&header, &applied.changes, out),
+            OpResult::SessionClosed => {
+                self.session_ids.pass(header.session);
+                self.on_session_closed(&header, &applied.changes, out);
+            }
             result => self.answer_write(&header, result, out),
         }
         self.answer_syncs(zxid, out);

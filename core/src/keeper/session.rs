@@ -19,6 +19,14 @@ impl SessionIds {
         SessionIds { next: (i64::from(me.0) << 56) | millis }
     }
 
+    /// A session is over: if it was opened here, none at or below its id is drawn any more. The wall clock may have gone back
+    /// to a moment at which an earlier boot handed out ids. (Apache relies on the clock.)
+    pub fn pass(&mut self, session: SessionId) {
+        if session.0 >> 56 == self.next >> 56 && session.0 >= self.next {
+            self.next = session.0.wrapping_add(1);
+        }
+    }
+
     /// An id that was not handed out before and is not `taken`.
     pub fn draw(&mut self, taken: impl Fn(SessionId) -> bool) -> SessionId {
         loop {
@@ -184,6 +192,16 @@ mod tests {
         let mut ids = SessionIds::new(KeeperId(3), UnixMillis(0x12_3456_789a));
         assert_eq!(ids.draw(|_| false).to_string(), "0x3123456789a0000");
         assert_eq!(ids.draw(|id| id.0 & 0xf == 1).to_string(), "0x3123456789a0002");
+    }
+
+    #[test]
+    fn ids_of_sessions_that_are_over_are_not_drawn_again_when_the_clock_goes_back() {
+        let mut ids = SessionIds::new(KeeperId(3), UnixMillis(0x12_3456_789a));
+        let last = [(); 3].map(|()| ids.draw(|_| false))[2];
+        let mut again = SessionIds::new(KeeperId(3), UnixMillis(0x12_3456_789a));
+        again.pass(last);
+        again.pass(SessionId(ANNA.0 + (1 << 40)));
+        assert_eq!(again.draw(|_| false).0, last.0 + 1);
     }
 
     #[test]
