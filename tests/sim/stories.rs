@@ -1,7 +1,7 @@
 //! Stories whose middle counts: what a node says when its disk fails it, how a world is told again as a scenario, and
 //! how a failing one becomes small.
 
-use glasshouse_core::id::NodeId;
+use glasshouse_core::id::{NodeId, SessionId};
 use glasshouse_core::rules::Rules;
 use glasshouse_core::sim::World;
 use glasshouse_core::sim::run::run;
@@ -10,6 +10,7 @@ use glasshouse_core::sim::shrink::shrink;
 use glasshouse_core::sim::swarm;
 use glasshouse_core::sim::trace::Keep;
 use glasshouse_core::time::{Instant, Span};
+use glasshouse_core::view::Registration;
 
 fn at(millis: u64) -> Instant {
     Instant::ZERO + Span::millis(millis)
@@ -239,5 +240,43 @@ fn a_mistake_against_another_line_names_its_own() {
     ] {
         let text = format!("{before}{statement}\nrun 5s\n");
         assert_eq!(Scenario::parse(&text).map(drop), Ok(()), "{statement}");
+    }
+}
+
+/// The session that a broker's registration hangs on.
+fn registered_by(world: &World, node: NodeId) -> Option<SessionId> {
+    world.view().known.registrations.iter().find(|it| it.node == node).and_then(|it| match it.state {
+        Registration::Here { session, .. } => Some(session),
+        Registration::Never | Registration::Gone { .. } => None,
+    })
+}
+
+/// Its registration of before the crash stands until that session expires. It waits for that, and does not ask now and
+/// then: clients that learn of the new leader should not learn that the broker does not exist.
+#[test]
+fn a_restarted_broker_is_registered_again_once_its_old_session_is_over() {
+    let two = NodeId::Broker(2);
+    for seed in 1..=5 {
+        let mut scenario = Scenario::first_page(seed);
+        scenario.settings.latency = Span::millis(1);
+        scenario.settings.jitter = Span::millis(1);
+        scenario.act(at(5_000), Action::Kill(two));
+        scenario.act(at(5_200), Action::Restart(two));
+        let mut world = World::new(&scenario);
+        world.run_until(at(4_999));
+        let before = registered_by(&world, two).expect("it is registered");
+        let (mut now, mut stood, mut again) = (5_000, 0, 0);
+        while again == 0 {
+            now += 5;
+            assert!(now < 30_000, "seed {seed}: it is not registered again");
+            world.run_until(at(now));
+            match registered_by(&world, two) {
+                Some(session) if session == before => stood = now,
+                Some(_) => again = now,
+                None => {}
+            }
+        }
+        assert!(stood > 6_000, "seed {seed}: its old session outlives it, and ended at {stood} ms");
+        assert!(again - stood <= 100, "seed {seed}: gone after {stood} ms, back at {again} ms");
     }
 }
