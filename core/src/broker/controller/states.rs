@@ -295,9 +295,14 @@ impl Controller {
         let mut ops = Vec::new();
         let mut changes = Vec::new();
         for (tp, answer) in of.into_iter().zip(answers) {
-            let Some((state, version)) = read_state(answer) else { continue };
+            let Some((mut state, version)) = read_state(answer) else { continue };
             if state.controller_epoch > epoch {
                 continue;
+            }
+            // A leader that this controller took for gone when it took office stays so until there was an election.
+            let led = self.context.partitions.get(&tp).and_then(|partition| partition.led.as_ref());
+            if led.is_some_and(|led| led.state.leader.is_none() && led.state.leader_epoch == state.leader_epoch) {
+                state.leader = None;
             }
             match elect::without(replica, &state, epoch) {
                 Some(new) => {
