@@ -46,4 +46,4 @@ test-browser: setup-browser
 	CHROMEDRIVER=$$(command -v chromedriver) wasm-pack test --headless --chrome web-app
 
 test-page: setup-browser build
-	cargo test --release -p glasshouse-tests --test page -- --ignored
+	cargo test --release -p glasshouse-tests --test page -- --ignored --nocapture --test-threads 1
