@@ -92,10 +92,7 @@ impl Keeper {
             Some(lead) => {
                 let me = self.config.zab.me;
                 let alive = lead.revalidate(session, timeout_ms, me, out);
-                if alive {
-                    out.fx.note(KeeperNote::SessionResumed { session });
-                }
-                self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
+                self.on_revalidated(conn, session, alive, out);
             }
             None => {
                 let mut data = Writer::with_capacity(12);
@@ -104,6 +101,14 @@ impl Keeper {
                 self.tell_leader(PacketType::Revalidate, data.finish(), None, out);
             }
         }
+    }
+
+    /// The leader has said whether a session that a client came back with is there.
+    pub(super) fn on_revalidated(&mut self, conn: ConnId, session: SessionId, alive: bool, out: &mut Out<'_>) {
+        if alive {
+            out.fx.note(KeeperNote::SessionResumed { session });
+        }
+        self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
     }
 
     /// The session is there, or is refused.

@@ -11,7 +11,6 @@ use crate::api::peer::{Channel, PacketType, PeerMessage, QuorumPacket};
 use crate::codec::{Reader, Result, Writer};
 use crate::id::{ConnId, KeeperId, SessionId, Zxid};
 use crate::node;
-use crate::note::keeper::KeeperNote;
 use crate::ordered::OrdMap;
 use crate::queue::Queue;
 use crate::znode::Id;
@@ -78,10 +77,7 @@ impl Keeper {
                 if self.connections.get(&conn).is_none_or(|connection| connection.standing != Standing::Opening) {
                     return;
                 }
-                if alive {
-                    out.fx.note(KeeperNote::SessionResumed { session });
-                }
-                self.finish_opening(conn, alive.then_some(()).ok_or("it is over"), out);
+                self.on_revalidated(conn, session, alive, out);
             }
             _ => {}
         }
