@@ -97,7 +97,7 @@ impl<D: Disk> Store<D> {
             return Ok(None);
         };
         log.snapshots = files.iter().filter_map(|file| offset(file, ".snapshot")).collect();
-        log.is_marked = files.contains(&DAMAGED);
+        log.is_damaged = files.contains(&DAMAGED);
         if files.contains(&CUT) {
             let at =
                 self.small(&format!("{prefix}{CUT}"))?.and_then(|text| core::str::from_utf8(&text).ok()?.parse().ok());
@@ -106,7 +106,7 @@ impl<D: Disk> Store<D> {
         }
         let found = self.recover_log(&mut log, &bases, recovery_point, clean, cuts)?;
         let log_start = checkpoints.log_starts.get(partition).copied().unwrap_or_default();
-        if log.is_damaged() {
+        if log.is_damaged {
             log.mark(&mut self.disk);
         } else if log_start > log.end() {
             let why = format!("its log starts at {log_start}, after its end at {}", log.end());
@@ -116,7 +116,7 @@ impl<D: Disk> Store<D> {
         let first = log.segments.first_key_value().map_or(Offset::ZERO, |(base, _)| *base);
         let mut image = log.image();
         image.topic_id = topic_id;
-        image.damaged = log.is_damaged();
+        image.damaged = log.is_damaged;
         image.log_start = log_start.max(first).min(image.log_end);
         image.recovery_point = recovery_point.clamp(image.log_start, image.log_end);
         let high_watermark = checkpoints.high_watermarks.get(partition).copied().unwrap_or_default();
@@ -168,8 +168,8 @@ impl<D: Disk> Store<D> {
             log.adopt(&mut self.disk, scan(base, self.interval, &read), base, clean);
             all.extend(read.batches);
         }
-        log.is_marked |= log.end() < recovery_point;
-        if !log.is_damaged() {
+        log.is_damaged |= log.end() < recovery_point;
+        if !log.is_damaged {
             log.cut_spoiled(&mut self.disk);
         }
         Ok(all)

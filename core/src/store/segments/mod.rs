@@ -50,7 +50,7 @@ pub struct PartitionLog {
     /// What recovery gave up, in the log's order; it goes before anything else is done to the log.
     spoiled: Vec<Spoiled>,
     /// What recovery gave up was promised: it goes when the machine cuts the log.
-    pub(super) is_marked: bool,
+    pub(super) is_damaged: bool,
     /// What the file [`CUT`] says.
     pub(super) cut: Option<Offset>,
 }
@@ -64,7 +64,7 @@ impl PartitionLog {
             segments: OrdMap::new(),
             snapshots: OrdSet::new(),
             spoiled: Vec::new(),
-            is_marked: false,
+            is_damaged: false,
             cut: None,
         }
     }
@@ -88,7 +88,7 @@ impl PartitionLog {
 
     /// Appends batches whose offsets rise, from the log's end on.
     pub fn append(&mut self, disk: &mut impl Disk, batches: &[Stamped]) {
-        assert!(!self.is_marked, "an append to {}, which is damaged at {}", self.folder, self.end());
+        assert!(!self.is_damaged, "an append to {}, which is damaged at {}", self.folder, self.end());
         let mut active = self.segments.last_entry().expect("an append to a log that was not created");
         active.get_mut().append(disk, batches);
     }
@@ -180,18 +180,13 @@ impl PartitionLog {
         self.segments.clear();
         self.snapshots.clear();
         self.spoiled.clear();
-        self.is_marked = false;
+        self.is_damaged = false;
         self.cut = None;
     }
 
     /// Recovery met this and does not believe it.
     pub(super) fn give_up(&mut self, what: Spoiled) {
         self.spoiled.push(what);
-    }
-
-    /// Whether something that was promised is gone, and the disk waits for the machine to say what becomes of it.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.is_marked
     }
 
     /// Remembers the damage, whatever becomes of the process.
@@ -207,7 +202,7 @@ impl PartitionLog {
                 Spoiled::Segment(base) => self.remove_segment(disk, base),
             }
         }
-        if core::mem::take(&mut self.is_marked) {
+        if core::mem::take(&mut self.is_damaged) {
             disk.remove(&self.lane, &format!("{}/{DAMAGED}", self.folder));
         }
     }
