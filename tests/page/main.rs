@@ -4,9 +4,8 @@
 mod driver;
 
 use driver::{Browser, serve, until};
-use glasshouse_core::sim::scenario::Scenario;
-use glasshouse_core::sim::{World, trace::Keep};
-use glasshouse_core::time::{Instant, Span};
+use glasshouse_core::sim::run::{bench, keyframes};
+use glasshouse_core::time::Span;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,15 +62,11 @@ fn a_leader_dies_and_another_takes_over() {
 /// What `measure` of the page does, here.
 fn measure(seconds: u64) -> (f64, Vec<String>) {
     let length = Span::secs(seconds);
-    let mut world = World::new(&Scenario::bench(length));
-    world.trace.keep = Keep::Nothing;
+    let mut world = bench(length);
     let begun = std::time::Instant::now();
-    let mut digests = Vec::new();
-    for keyframe in 1..=seconds / 10 {
-        world.run_until(Instant::ZERO + Span::secs(10 * keyframe));
-        digests.push(format!("{:016x}", world.trace_digest()));
-    }
-    (world.entries() as f64 / begun.elapsed().as_secs_f64(), digests)
+    let digests = keyframes(&mut world, length);
+    let rate = world.entries() as f64 / begun.elapsed().as_secs_f64();
+    (rate, digests.iter().map(|digest| format!("{digest:016x}")).collect())
 }
 
 /// Figures are printed, digests are compared. Three times each in turns, and the best of each: what else the machine does

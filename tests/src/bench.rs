@@ -1,17 +1,14 @@
 //! `cargo sim --bench`: how fast the simulator is, on one core.
 
 use crate::say;
-use glasshouse_core::sim::scenario::Scenario;
-use glasshouse_core::sim::trace::Keep;
-use glasshouse_core::sim::world::World;
+use glasshouse_core::sim::run::bench;
 use glasshouse_core::time::{Instant, Span};
 use serde_json::json;
 
 /// Measures and prints entries per second, the real-time factor and entries per simulated second.
 pub fn run(as_json: bool) {
     let length = Span::secs(600);
-    let mut world = World::new(&Scenario::bench(length));
-    world.trace.keep = Keep::Nothing;
+    let mut world = bench(length);
     let started = std::time::Instant::now();
     world.run_until(Instant::ZERO + length);
     let seconds = started.elapsed().as_secs_f64();

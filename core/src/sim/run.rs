@@ -50,6 +50,24 @@ pub fn run(scenario: &Scenario, keep: Keep) -> (Outcome, World) {
     (outcome, world)
 }
 
+/// The world that the simulator is measured with.
+pub fn bench(length: Span) -> World {
+    let mut world = World::new(&Scenario::bench(length));
+    world.trace.keep = Keep::Nothing;
+    world
+}
+
+/// Goes on for so long. The digest of the trace after every ten seconds of that.
+pub fn keyframes(world: &mut World, length: Span) -> Vec<u64> {
+    const EVERY: Span = Span::secs(10);
+    let (mut digests, end) = (Vec::new(), world.now() + length);
+    while world.now() < end {
+        world.run_until(world.now() + EVERY);
+        digests.push(world.trace_digest());
+    }
+    digests
+}
+
 /// The verdict on a world that has run to its end. What must never happen is asked in any case; whether everything came
 /// back, only if nothing was done to the world for as long as that may take.
 pub fn conclude(world: &mut World) -> Outcome {
