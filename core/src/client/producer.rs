@@ -2,10 +2,9 @@
 //!
 //! At most five batches of a partition are in flight. After a failure nothing more is sent to that partition until all
 //! of them are answered; then they go again in order and one at a time, so that sequences never overtake each other, and
-//! so that none that may be in the log is older than the five a broker remembers. An answer
-//! that overtakes an earlier batch's counts as a failure, too: the earlier one went to another leader, and each further
-//! batch would push it out of those five. It never gives a batch up: what is unanswered at the end of a run has an
-//! unknown outcome.
+//! so that none that may be in the log is older than the five a broker remembers. An answer that overtakes an earlier
+//! batch's counts as a failure, too: the earlier one went to another leader, and each further batch would push it out of
+//! those five. It never gives a batch up: what is unanswered at the end of a run has an unknown outcome.
 
 use super::links::{Arrived, Links, is_retriable};
 use crate::api::kafka::{self, ErrorCode, InitProducerIdRequest, ProducePartition, ProduceRequest, ProduceTopic};

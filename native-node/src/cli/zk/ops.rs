@@ -68,8 +68,8 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
         }
         Op::GetAcl { path, stat } => {
             let (acl, stats) = session.acl(path).await?;
-            acl.lines().iter().try_for_each(|line| out.say(&plain(&acl::shown(line))))?;
             let lines: Vec<String> = acl.lines().iter().map(acl::shown).collect();
+            lines.iter().try_for_each(|line| out.say(&plain(line)))?;
             out.item(&json!({"path": path, "acl": lines, "aversion": stats.aversion}))?;
             if *stat {
                 show_stat(path, &stats, out)?;
