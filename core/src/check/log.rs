@@ -104,6 +104,8 @@ struct Replica {
     tail: Queue<Batch>,
     /// The leader epoch it last heard of.
     epoch: i32,
+    /// The newest epoch in which it led, or took something from its leader.
+    joined: i32,
     /// It leads in this epoch.
     leads: Option<i32>,
     /// What its disk lost, as it may, and it has not fetched again.
@@ -232,6 +234,11 @@ impl Ghost {
     /// Whether this replica knows the leader from whose log the history went on.
     fn has_heard(&self, replica: &Replica) -> bool {
         replica.epoch >= self.resumed
+    }
+
+    /// Whether this replica's log has met that leader's: until then it holds what was given up.
+    fn has_joined(&self, replica: &Replica) -> bool {
+        replica.joined >= self.resumed
     }
 
     /// When the committed history last grew.
@@ -437,6 +444,7 @@ impl Logs {
             }
             replica.tail.push_back(batch);
         }
+        replica.joined = replica.epoch;
         replica.advance(&ghost.committed);
         ghost.replicas.insert(id, replica);
     }
@@ -535,7 +543,7 @@ impl Logs {
         }
         let is_newest = ghost.leader() == Some((epoch.0, id));
         let Some(replica) = ghost.replicas.get_mut(&id) else { return };
-        (replica.leads, replica.epoch) = (Some(epoch.0), epoch.0);
+        (replica.leads, replica.epoch, replica.joined) = (Some(epoch.0), epoch.0, epoch.0);
         replica.advance(&ghost.committed);
         if is_newest {
             require_complete(ghost, id, partition, find);
@@ -570,7 +578,7 @@ impl Logs {
             });
         }
         replica.high_watermark = to;
-        replica.leads = None;
+        (replica.leads, replica.joined) = (None, replica.epoch);
         match_below(ghost, &replica, id, partition, find);
         ghost.replicas.insert(id, replica);
     }

@@ -108,7 +108,7 @@ pub(super) fn match_below(
         (None, None) => false,
     };
     let at = ghost.committed.get(replica.agreed).map_or(below, |batch| batch.base);
-    if differs && ghost.has_heard(replica) && !ghost.is_torn(at) {
+    if differs && ghost.has_joined(replica) && !ghost.is_torn(at) {
         find.fire("LOG-1", || {
             format!("broker {id} differs from the committed log of {partition} at offset {at}, below its high watermark {below}")
         });

@@ -71,6 +71,24 @@ fn after_an_unclean_election_everything_is_owed_again() {
     assert_eq!(fired(&find), Some("LOG-1"), "it follows the new leader and kept the old records");
 }
 
+/// Broker 2 hears at once whom to follow, but a cut link keeps it from fetching there: its readers are not served, and its
+/// log is still the one that was given up.
+#[test]
+fn what_was_given_up_is_held_until_the_first_fetch() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_follower_high_watermark(B, &orders(), 2, &mut find);
+    logs.on_unclean(&orders(), e(2));
+    logs.on_leader(C, &orders(), e(2), &mut find);
+    logs.on_follower(B, &orders(), e(2));
+    logs.on_append(C, &orders(), &[batch(0, 2, 20)], &mut find);
+    logs.on_leader_high_watermark(C, &orders(), 1, Some(&[C]), &mut find);
+    logs.compare(&mut find);
+    assert_eq!(fired(&find), None, "it has fetched nothing from broker 3");
+    logs.on_append(B, &orders(), &[batch(2, 2, 21)], &mut find);
+    logs.compare(&mut find);
+    assert_eq!(fired(&find), Some("LOG-1"), "it took a record from broker 3 and kept the old ones");
+}
+
 /// Brokers 1 and 2 have what was committed; 3, elected uncleanly, has nothing. When 2 leads again, its readers see what it
 /// has below its own high watermark: that is the history once more, and it is owed.
 #[test]
