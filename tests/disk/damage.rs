@@ -6,6 +6,7 @@ use crate::scratch::{Scratch, files_below};
 use bytes::Bytes;
 use glasshouse_core::api::storage::{BrokerImage, KeeperImage, Lane, StoreOp};
 use glasshouse_core::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition, ZabEpoch, Zxid};
+use glasshouse_core::machine::Ticket;
 use glasshouse_core::record::batch::{Batch, BatchBuilder, NewRecord, Stamped, batches};
 use glasshouse_core::record::offset::{LogRange, Offset};
 use glasshouse_core::store::Store;
@@ -194,6 +195,16 @@ impl Work {
     fn log(&mut self, op: StoreOp) {
         self.0.perform(&Lane::Log(partition()), op).unwrap();
     }
+
+    fn begin_sync_of_checkpoints(&mut self) {
+        self.0.flush().unwrap();
+        assert!(self.0.ask_sync(&Lane::Checkpoint, Ticket(1)));
+    }
+
+    fn end_sync_of_checkpoints(&mut self) {
+        self.0.disk.sync_everything().unwrap();
+        assert_eq!(self.0.complete_sync(&Lane::Checkpoint), (Ticket(1), false));
+    }
 }
 
 const FIRST: &str = "orders-0/00000000000000000000.log";
@@ -292,6 +303,78 @@ fn recovery_points_do_not_outlive_the_log_they_tell_of() {
         });
         cut(&folder.join(&first), 0);
         assert!(start_broker(&folder).unwrap().0.partitions[&partition()].damaged, "and then it was");
+    }
+}
+
+/// A checkpoint that was written after a cut knows of it: once that one is on the disk, damage above the cut is no tear,
+/// though the broker never stopped. (Until then it cannot be told from one.)
+#[test]
+fn a_cut_is_remembered_until_the_next_checkpoint_is_on_the_disk() {
+    let scratch = Scratch::new("cut-until");
+    let shorter = |store: &mut Work| {
+        store.log(StoreOp::TruncateLog { to: Offset(4) });
+        store.log(StoreOp::Append { batches: vec![batch(4)] });
+    };
+    let promise = |store: &mut Work| store.checkpoint(StoreOp::RecoveryPoints(vec![(partition(), Offset(6))]));
+    let is_damaged = |work: &dyn Fn(&mut Work)| {
+        let folder = scratch.next();
+        promised(&folder, 10);
+        after_a_start(&folder, work);
+        let last = files_below(&folder).into_iter().filter(|name| name.ends_with(".log")).next_back().unwrap();
+        cut(&folder.join(&last), std::fs::metadata(folder.join(&last)).unwrap().len() - 1);
+        start_broker(&folder).unwrap().0.partitions[&partition()].damaged
+    };
+    let synced = |store: &mut Work| {
+        store.begin_sync_of_checkpoints();
+        store.end_sync_of_checkpoints();
+    };
+    assert!(!is_damaged(&|store| {
+        shorter(store);
+        promise(store);
+    }));
+    assert!(is_damaged(&|store| {
+        shorter(store);
+        promise(store);
+        synced(store);
+    }));
+    assert!(!is_damaged(&|store| {
+        promise(store);
+        shorter(store);
+        synced(store);
+    }));
+    assert!(!is_damaged(&|store| {
+        promise(store);
+        store.begin_sync_of_checkpoints();
+        shorter(store);
+        promise(store);
+        store.end_sync_of_checkpoints();
+    }));
+    assert!(!is_damaged(&|store| {
+        shorter(store);
+        promise(store);
+        store.begin_sync_of_checkpoints();
+        shorter(store);
+        store.end_sync_of_checkpoints();
+    }));
+}
+
+/// A high watermark or a log start of a deleted log says nothing of the next one of its name.
+#[test]
+fn what_checkpoints_say_of_a_deleted_log_is_not_believed_of_the_next() {
+    let scratch = Scratch::new("cut-told");
+    let folder = scratch.next();
+    broker(&folder);
+    after_a_start(&folder, |store| {
+        store.checkpoint(StoreOp::HighWatermarks(vec![(partition(), Offset(6))]));
+        store.checkpoint(StoreOp::LogStarts(vec![(partition(), Offset(5))]));
+        store.log(StoreOp::DeleteLog);
+        store.log(StoreOp::CreateLog { topic_id: TopicId([8; 16]) });
+        store.log(StoreOp::Append { batches: vec![batch(0), batch(2), batch(4), batch(6)] });
+    });
+    for _ in 0..2 {
+        let (image, _) = start_broker(&folder).unwrap();
+        let log = &image.partitions[&partition()];
+        assert_eq!((log.high_watermark, log.log_start, log.log_end), (Offset(0), Offset(0), Offset(8)));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::api::kafka::{
 };
 use crate::api::storage::{Lane, StoreOp};
 use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
-use crate::machine::Effects;
+use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::ordered::OrdSet;
@@ -339,8 +339,9 @@ impl Broker {
         }
     }
 
-    /// Writes down the high watermark of every partition that was named in a LeaderAndIsr, and the log starts that lie
-    /// inside a segment.
+    /// Writes down the recovery points, the high watermark of every partition that was named in a LeaderAndIsr, and the log
+    /// starts that lie inside a segment, as far as they changed. Nobody waits for the sync; the store forgets by it what
+    /// older checkpoints said.
     pub(super) fn checkpoint(&mut self, fx: &mut Effects<Effect>) {
         let told = |partition: &&Partition| partition.leader_epoch() != LeaderEpoch::NONE;
         let marks: Vec<(TopicPartition, Offset)> = self
@@ -357,16 +358,24 @@ impl Broker {
             .filter(|partition| partition.log.starts_inside_segment())
             .map(|partition| (partition.name().clone(), partition.log.start()))
             .collect();
-        let lane = Lane::Checkpoint;
-        if marks != self.checkpointed.0 {
-            fx.emit(Effect::Store { lane: lane.clone(), op: StoreOp::HighWatermarks(marks.clone()) });
-        }
-        if recovery != self.checkpointed.1 {
-            fx.emit(Effect::Store { lane: lane.clone(), op: StoreOp::RecoveryPoints(recovery.clone()) });
-        }
-        if starts != self.checkpointed.2 {
-            fx.emit(Effect::Store { lane, op: StoreOp::LogStarts(starts.clone()) });
+        let changed = [
+            (marks != self.checkpointed.0).then(|| StoreOp::HighWatermarks(marks.clone())),
+            (recovery != self.checkpointed.1).then(|| StoreOp::RecoveryPoints(recovery.clone())),
+            (starts != self.checkpointed.2).then(|| StoreOp::LogStarts(starts.clone())),
+        ];
+        if changed.iter().any(Option::is_some) {
+            for op in changed.into_iter().flatten() {
+                fx.emit(Effect::Store { lane: Lane::Checkpoint, op });
+            }
+            self.sync_checkpoints(fx);
         }
         self.checkpointed = (marks, recovery, starts);
+    }
+
+    /// Asks for what was written to the lane of checkpoints to be made durable.
+    pub(super) fn sync_checkpoints(&mut self, fx: &mut Effects<Effect>) -> Ticket {
+        let ticket = self.checkpoint_tickets.take_next();
+        fx.emit(Effect::Sync { lane: Lane::Checkpoint, ticket });
+        ticket
     }
 }

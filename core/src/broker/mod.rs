@@ -93,6 +93,8 @@ pub struct Broker {
     told_to_lead: bool,
     /// The checkpoints as last written: high watermarks, recovery points, log starts.
     checkpointed: Checkpoints,
+    /// Syncs of checkpoints that were asked for.
+    checkpoint_tickets: Ticket,
 
     // Conversations.
     connections: Connections,
@@ -211,6 +213,7 @@ impl Broker {
             alter: AlterPartitions::default(),
             told_to_lead: false,
             checkpointed: Checkpoints::default(),
+            checkpoint_tickets: Ticket::default(),
             connections: Connections::default(),
             channels: OrdMap::new(),
             told_up: OrdSet::new(),

@@ -336,9 +336,7 @@ impl Broker {
             self.meta = Some((id, cluster.clone()));
             fx.emit(Effect::Store { lane: Lane::Checkpoint, op: StoreOp::Meta { broker: id, cluster } });
             if self.config.broker_id.is_none() {
-                let ticket = Ticket::default().take_next();
-                self.registration.id_owed = Some(ticket);
-                fx.emit(Effect::Sync { lane: Lane::Checkpoint, ticket });
+                self.registration.id_owed = Some(self.sync_checkpoints(fx));
             }
         }
         self.start_controller();

@@ -64,9 +64,29 @@ pub struct Store<D> {
     journal: Journal,
     logs: OrdMap<TopicPartition, PartitionLog>,
     syncs: OrdMap<Lane, SyncLane>,
-    /// The highest recovery points that a crash may leave on the disk.
-    points: OrdMap<TopicPartition, Offset>,
+    told: Told,
     interval: u32,
+}
+
+/// What the three checkpoints of offsets say of logs: recovery points, high watermarks, log starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Told {
+    /// The highest offset that any of them ever said of a log: a crash may leave an old one on the disk.
+    most: OrdMap<TopicPartition, Offset>,
+    /// How often one was written.
+    written: u64,
+    /// As many had been written when the sync began that runs on their lane.
+    syncing: u64,
+}
+
+impl Told {
+    fn note(&mut self, offsets: &[(TopicPartition, Offset)]) {
+        self.written += 1;
+        for (partition, offset) in offsets {
+            let most = self.most.entry(partition.clone()).or_default();
+            *most = (*most).max(*offset);
+        }
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -77,7 +97,7 @@ impl<D: Disk> Store<D> {
             journal: Journal::default(),
             logs: OrdMap::new(),
             syncs: OrdMap::new(),
-            points: OrdMap::new(),
+            told: Told::default(),
             interval: INDEX_INTERVAL,
         }
     }
@@ -122,27 +142,27 @@ impl<D: Disk> Store<D> {
     }
 
     fn perform_log(&mut self, partition: &TopicPartition, op: StoreOp) -> Result<(), StoreError> {
-        let Store { disk, logs, points, interval, .. } = self;
-        let point = points.get(partition).copied().unwrap_or_default();
+        let Store { disk, logs, told, interval, .. } = self;
+        let (most, checkpoints) = (told.most.get(partition).copied().unwrap_or_default(), told.written);
         let log = match logs.get_mut(partition) {
             Some(log) => log,
             None => logs.entry(partition.clone()).or_insert_with(|| PartitionLog::new(partition, *interval)),
         };
         match op {
             StoreOp::CreateLog { topic_id } => {
-                log.ends_below(disk, log.end(), point);
+                log.ends_below(disk, log.end(), most, checkpoints);
                 log.create(disk, topic_id);
             }
             StoreOp::Append { batches } => log.append(disk, &batches),
             StoreOp::Roll { base } => log.roll(disk, base),
             StoreOp::TruncateLog { to } => {
-                log.ends_below(disk, to, point);
+                log.ends_below(disk, to, most, checkpoints);
                 log.truncate(disk, to)?;
                 // A batch that straddled `to` is gone, too.
-                log.ends_below(disk, log.end(), point);
+                log.ends_below(disk, log.end(), most, checkpoints);
             }
             StoreOp::RestartLog { start } => {
-                log.ends_below(disk, start, point);
+                log.ends_below(disk, start, most, checkpoints);
                 log.restart(disk, start);
             }
             StoreOp::DropSegments { to } => log.drop_segments(disk, to),
@@ -158,16 +178,17 @@ impl<D: Disk> Store<D> {
     fn perform_checkpoint(&mut self, op: StoreOp) {
         let (name, contents) = match op {
             StoreOp::HighWatermarks(offsets) => {
+                self.told.note(&offsets);
                 (small_file::HIGH_WATERMARKS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::RecoveryPoints(offsets) => {
-                for (partition, offset) in &offsets {
-                    let known = self.points.entry(partition.clone()).or_default();
-                    *known = (*known).max(*offset);
-                }
+                self.told.note(&offsets);
                 (small_file::RECOVERY_POINTS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
-            StoreOp::LogStarts(offsets) => (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets)),
+            StoreOp::LogStarts(offsets) => {
+                self.told.note(&offsets);
+                (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets))
+            }
             StoreOp::LeaderEpochs { partition, entries } => {
                 (format!("{partition}/{}", small_file::LEADER_EPOCHS), small_file::epochs_to_bytes(&entries))
             }
@@ -206,19 +227,30 @@ impl<D: Disk> Store<D> {
     pub fn ask_sync(&mut self, lane: &Lane, ticket: Ticket) -> bool {
         let begun = self.syncs.entry(lane.clone()).or_default().ask(ticket);
         if begun {
-            self.disk.begin_sync(lane);
+            self.begin_sync(lane);
         }
         begun
+    }
+
+    fn begin_sync(&mut self, lane: &Lane) {
+        if *lane == Lane::Checkpoint {
+            self.told.syncing = self.told.written;
+        }
+        self.disk.begin_sync(lane);
     }
 
     /// The sync that was begun on the lane is done: `Synced` may speak up to this ticket. True: the next was begun.
     #[must_use]
     pub fn complete_sync(&mut self, lane: &Lane) -> (Ticket, bool) {
         self.disk.end_sync(lane);
+        if *lane == Lane::Checkpoint {
+            let Store { disk, logs, told, .. } = self;
+            logs.values_mut().for_each(|log| log.on_checkpoint(disk, told.syncing));
+        }
         let (upto, again) =
             self.syncs.get_mut(lane).expect("a sync completes on a lane that asked for none").complete();
         if again {
-            self.disk.begin_sync(lane);
+            self.begin_sync(lane);
         }
         (upto, again)
     }

@@ -10,12 +10,12 @@ use crate::ordered::{OrdMap, OrdSet};
 use crate::record::epoch_cache::EpochCache;
 use crate::record::offset::{Offset, Position};
 use crate::record::producer::{ProducerSnapshot, ProducerStates};
-use crate::store::Store;
 use crate::store::disk::{Disk, FileName};
 use crate::store::segments::recover::{Found, RecoveredSegment, recover_segment};
 use crate::store::segments::segment::{Scan, name};
-use crate::store::segments::{CUT, DAMAGED, PartitionLog, Spoiled, replay};
+use crate::store::segments::{CUT, DAMAGED, LogCut, PartitionLog, Spoiled, replay};
 use crate::store::small_file;
+use crate::store::{Store, Told};
 use bytes::Bytes;
 
 /// The checkpoints of a log directory.
@@ -23,6 +23,16 @@ struct Checkpoints {
     high_watermarks: OrdMap<TopicPartition, Offset>,
     recovery_points: OrdMap<TopicPartition, Offset>,
     log_starts: OrdMap<TopicPartition, Offset>,
+}
+
+impl Checkpoints {
+    fn files(&mut self) -> [(&'static str, &mut OrdMap<TopicPartition, Offset>); 3] {
+        [
+            (small_file::HIGH_WATERMARKS, &mut self.high_watermarks),
+            (small_file::RECOVERY_POINTS, &mut self.recovery_points),
+            (small_file::LOG_STARTS, &mut self.log_starts),
+        ]
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -54,26 +64,32 @@ impl<D: Disk> Store<D> {
                 image.partitions.insert(partition, found);
             }
         }
-        self.points = checkpoints.recovery_points;
-        self.forget_cuts()?;
+        self.forget_cuts(checkpoints)?;
         Ok(image)
     }
 
-    /// What was found is made durable. Recovery points above a cut are taken back; only then the cut need not be remembered.
-    fn forget_cuts(&mut self) -> Result<(), Refused> {
-        let mut cut = Vec::new();
-        for (partition, log) in &mut self.logs {
-            if let Some(at) = log.cut.take() {
-                self.points.insert(partition.clone(), at);
-                cut.push((log.lane().clone(), format!("{}/{CUT}", log.folder())));
+    /// What was found is made durable. What checkpoints say above a cut is taken back; only then the cut need not be
+    /// remembered.
+    fn forget_cuts(&mut self, mut checkpoints: Checkpoints) -> Result<(), Refused> {
+        let cut: Vec<(TopicPartition, Offset)> =
+            self.logs.iter().filter_map(|(partition, log)| Some((partition.clone(), log.cut?.to))).collect();
+        self.told = Told::default();
+        for (name, offsets) in checkpoints.files() {
+            let mut is_stale = false;
+            for (partition, to) in &cut {
+                if let Some(offset) = offsets.get_mut(partition).filter(|offset| **offset > *to) {
+                    (*offset, is_stale) = (*to, true);
+                }
+            }
+            let offsets: Vec<_> = offsets.iter().map(|(partition, offset)| (partition.clone(), *offset)).collect();
+            self.told.note(&offsets);
+            if is_stale {
+                self.disk.replace(&Lane::Checkpoint, name, &[small_file::offsets_to_bytes(&offsets)]);
             }
         }
-        if !cut.is_empty() {
-            let points: Vec<_> = self.points.iter().map(|(partition, offset)| (partition.clone(), *offset)).collect();
-            self.disk.replace(&Lane::Checkpoint, small_file::RECOVERY_POINTS, &[small_file::offsets_to_bytes(&points)]);
-        }
         self.settle()?;
-        cut.iter().for_each(|(lane, file)| self.disk.remove(lane, file));
+        let Store { disk, logs, told, .. } = self;
+        logs.values_mut().for_each(|log| log.on_checkpoint(disk, told.written));
         Ok(())
     }
 
@@ -87,7 +103,6 @@ impl<D: Disk> Store<D> {
         cuts: &mut Vec<Cut>,
     ) -> Result<Option<PartitionImage>, Refused> {
         let mut log = PartitionLog::new(partition, self.interval);
-        let mut recovery_point = checkpoints.recovery_points.get(partition).copied().unwrap_or_default();
         let prefix = format!("{}/", log.folder());
         let files: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
         let offset = |file: &&str, kind: &str| file.strip_suffix(kind)?.parse().ok().map(Offset);
@@ -99,13 +114,17 @@ impl<D: Disk> Store<D> {
         log.snapshots = files.iter().filter_map(|file| offset(file, ".snapshot")).collect();
         log.is_damaged = files.contains(&DAMAGED);
         if files.contains(&CUT) {
-            let at =
+            let to =
                 self.small(&format!("{prefix}{CUT}"))?.and_then(|text| core::str::from_utf8(&text).ok()?.parse().ok());
-            recovery_point = recovery_point.min(at.map(Offset).unwrap_or_default());
-            log.cut = Some(recovery_point);
+            log.cut = Some(LogCut { to: Offset(to.unwrap_or_default()), checkpoints: 0 });
         }
+        let told = |offsets: &OrdMap<TopicPartition, Offset>| {
+            let offset = offsets.get(partition).copied().unwrap_or_default();
+            log.cut.map_or(offset, |cut| offset.min(cut.to))
+        };
+        let recovery_point = told(&checkpoints.recovery_points);
+        let (log_start, high_watermark) = (told(&checkpoints.log_starts), told(&checkpoints.high_watermarks));
         let found = self.recover_log(&mut log, &bases, recovery_point, clean, cuts)?;
-        let log_start = checkpoints.log_starts.get(partition).copied().unwrap_or_default();
         if log.is_damaged {
             log.mark(&mut self.disk);
         } else if log_start > log.end() {
@@ -119,7 +138,6 @@ impl<D: Disk> Store<D> {
         image.damaged = log.is_damaged;
         image.log_start = log_start.max(first).min(image.log_end);
         image.recovery_point = recovery_point.clamp(image.log_start, image.log_end);
-        let high_watermark = checkpoints.high_watermarks.get(partition).copied().unwrap_or_default();
         image.high_watermark = high_watermark.clamp(image.log_start, image.log_end);
         image.epochs = self.recover_epochs(&prefix, &found, image.log_start, image.log_end)?;
         image.producers = self.recover_producers(&mut log, &found, image.log_end)?;

@@ -24,9 +24,17 @@ pub const INDEX_INTERVAL: u32 = 4096;
 /// A file in a partition's folder: its log is damaged, and what is damaged was not cut yet. Not one of Kafka's, whose tools
 /// pass over it.
 pub(super) const DAMAGED: &str = "damaged";
-/// Another: the offset at which the log was cut, or begun, below a recovery point that a crash may leave on the disk. Such a
-/// point tells of records that are gone on purpose: until the next start it counts only up to here.
+/// Another: the offset at which the log was cut, or begun, below what a checkpoint that a crash may leave on the disk says
+/// of it. Such a checkpoint tells of records that are gone on purpose: while this file is there it counts only up to here.
 pub(super) const CUT: &str = "cut";
+
+/// What the file [`CUT`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LogCut {
+    pub to: Offset,
+    /// Checkpoints written when the log was last cut: one that is written later knows of it.
+    pub checkpoints: u64,
+}
 
 /// Something that recovery does not believe and that is still on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +59,7 @@ pub struct PartitionLog {
     spoiled: Vec<Spoiled>,
     /// What recovery gave up was promised: it goes when the machine cuts the log.
     pub(super) is_damaged: bool,
-    /// What the file [`CUT`] says.
-    pub(super) cut: Option<Offset>,
+    pub(super) cut: Option<LogCut>,
 }
 
 impl PartitionLog {
@@ -69,11 +76,22 @@ impl PartitionLog {
         }
     }
 
-    /// The log is about to end at `to`, and `point` is the highest recovery point that a start may find.
-    pub(super) fn ends_below(&mut self, disk: &mut impl Disk, to: Offset, point: Offset) {
-        if to < self.cut.unwrap_or(point) {
+    /// The log is about to end at `to`. A checkpoint may say up to `told` of it, after as many as were written.
+    pub(super) fn ends_below(&mut self, disk: &mut impl Disk, to: Offset, told: Offset, checkpoints: u64) {
+        let before = self.cut.map_or(told, |cut| cut.to);
+        if to < before {
             disk.replace(&self.lane, &format!("{}/{CUT}", self.folder), &[to.to_string().into()]);
-            self.cut = Some(to);
+            self.cut = Some(LogCut { to, checkpoints });
+        } else if let Some(cut) = &mut self.cut {
+            cut.checkpoints = checkpoints;
+        }
+    }
+
+    /// The checkpoint with this number, and with it all older ones' places, is durable: if it was written after the last
+    /// cut, that need not be remembered.
+    pub(super) fn on_checkpoint(&mut self, disk: &mut impl Disk, durable: u64) {
+        if self.cut.take_if(|cut| cut.checkpoints < durable).is_some() {
+            disk.remove(&self.lane, &format!("{}/{CUT}", self.folder));
         }
     }
 
