@@ -121,9 +121,9 @@ impl Report<'_> {
                 }
             }
         }
-        let leads =
-            |keeper: &&Keeper| keeper.state.as_ref().is_ok_and(|state| matches!(&*state.role, "leader" | "standalone"));
-        if keepers.iter().filter(leads).count() == 0 {
+        // Who follows has a leader, though perhaps not one of those that were asked.
+        let serves = |role: &str| matches!(role, "leader" | "standalone" | "follower" | "observer");
+        if !keepers.iter().any(|keeper| keeper.state.as_ref().is_ok_and(|state| serves(&state.role))) {
             self.wrong.push("no keeper leads".into());
         }
         Ok(table.lines().iter().try_for_each(|line| self.out.say(line))?)
