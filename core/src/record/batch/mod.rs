@@ -429,8 +429,11 @@ mod tests {
             let _ = validate_produced(&bytes);
             for batch in batches(bytes).flatten() {
                 let _ = batch.control();
-                if let Ok(records) = batch.records() {
-                    assert!(records.count() <= batch.bytes.len());
+                let Ok(records) = batch.records() else { continue };
+                assert!(records.clone().count() <= batch.bytes.len());
+                for record in records.flatten() {
+                    let (at, header) = (record.offset, &batch.header);
+                    assert!((header.base..=header.last()).contains(&at), "offset {at} outside of its batch");
                 }
             }
         }

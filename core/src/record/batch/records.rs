@@ -56,6 +56,7 @@ pub struct Records {
     base: Offset,
     base_timestamp: i64,
     append_time: Option<i64>,
+    last_offset_delta: i32,
     left: i32,
     body: Reader,
 }
@@ -66,6 +67,7 @@ impl Records {
             base: header.base,
             base_timestamp: header.base_timestamp,
             append_time: header.attributes.is_log_append_time().then_some(header.max_timestamp),
+            last_offset_delta: header.last_offset_delta,
             left: header.count,
             body: Reader::new(body),
         }
@@ -80,6 +82,9 @@ impl Records {
         self.body.i8()?; // attributes: none are defined
         let timestamp_delta = self.body.varlong()?;
         let offset_delta = self.body.varint()?;
+        if !(0..=self.last_offset_delta).contains(&offset_delta) {
+            return self.body.malformed("an offset within its batch");
+        }
         let key = self.nullable()?;
         let value = self.nullable()?;
         let declared = self.body.varint()?;
