@@ -3,7 +3,7 @@
 
 mod dumps;
 
-use glasshouse_tests::process::ProcessCluster;
+use glasshouse_tests::process::{ProcessCluster, glasshouse};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,6 +36,8 @@ fn must(what: &str, cluster: &ProcessCluster, command: &mut Command, input: &str
     let mut child = command
         .env("GLASSHOUSE_KAFKA", &cluster.kafka)
         .env("GLASSHOUSE_ZOOKEEPER", &cluster.zookeeper)
+        .env("GLASSHOUSE_DATA", &cluster.data)
+        .env("GLASSHOUSE_BIN", glasshouse())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -49,11 +51,11 @@ fn must(what: &str, cluster: &ProcessCluster, command: &mut Command, input: &str
     said
 }
 
-/// Runs one of the Python stories against a cluster of its own.
-fn python(script: &str) {
+/// Runs one of the Python stories against a cluster of its own, which is started with these flags.
+fn python(script: &str, flags: &[&str]) {
     let python = tools().join("python/bin/python");
     assert!(python.exists(), "{} is missing: make setup-python", python.display());
-    let cluster = ProcessCluster::start(&[]);
+    let cluster = ProcessCluster::start(flags);
     let said = must(script, &cluster, Command::new(python).arg(beside("python").join(script)), "");
     println!("{said}");
     assert!(cluster.stop().success(), "the cluster stops in order");
@@ -61,22 +63,27 @@ fn python(script: &str) {
 
 #[test]
 fn confluent_kafka() {
-    python("confluent_client.py");
+    python("confluent_client.py", &[]);
+}
+
+#[test]
+fn confluent_kafka_under_stones() {
+    python("stones_client.py", &["--stones"]);
 }
 
 #[test]
 fn kafka_python() {
-    python("kafka_python_client.py");
+    python("kafka_python_client.py", &[]);
 }
 
 #[test]
 fn aiokafka() {
-    python("aiokafka_client.py");
+    python("aiokafka_client.py", &[]);
 }
 
 #[test]
 fn kazoo() {
-    python("kazoo_client.py");
+    python("kazoo_client.py", &[]);
 }
 
 #[test]
