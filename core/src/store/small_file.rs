@@ -73,7 +73,7 @@ pub fn meta_to_bytes(broker: BrokerId, cluster: &str) -> Bytes {
 /// The broker's id and the cluster's; comments and other properties are passed over.
 pub fn meta_from_bytes(bytes: &[u8]) -> Option<(BrokerId, String)> {
     let text = core::str::from_utf8(bytes).ok()?;
-    let get = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let get = |key: &str| text.split(['\n', '\r']).find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     Some((BrokerId(get("broker.id")?.parse().ok()?), get("cluster.id")?.to_owned()))
 }
 

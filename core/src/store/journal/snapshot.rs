@@ -41,24 +41,30 @@ impl Marker {
         Marker { snapshot: snapshot_name(zxid), bytes, sum: sum.value(), obsolete }
     }
 
+    /// A line on the snapshot, one for each file, and one with the Adler-32 of all of them.
     pub fn to_bytes(&self) -> Bytes {
         let mut text = format!("{} {} {:08x}\n", self.snapshot, self.bytes, self.sum);
         for name in &self.obsolete {
             text.push_str(name);
             text.push('\n');
         }
+        text.push_str(&seal(&text));
         text.into()
     }
 
+    /// `None` for anything but a whole marker: one wrong byte in it would leave, or remove, another file.
     pub fn parse(bytes: &[u8]) -> Option<Marker> {
-        let mut lines = core::str::from_utf8(bytes).ok()?.lines();
+        let text = core::str::from_utf8(bytes).ok()?;
+        let (sealed, sum) = text.split_at_checked(text.len().checked_sub(seal("").len())?)?;
+        let mut lines = sealed.strip_suffix('\n').filter(|_| sum == seal(sealed))?.split('\n');
         let mut first = lines.next()?.split(' ');
-        Some(Marker {
+        let marker = Marker {
             snapshot: first.next()?.to_owned(),
             bytes: first.next()?.parse().ok()?,
             sum: u32::from_str_radix(first.next()?, 16).ok()?,
             obsolete: lines.map(str::to_owned).collect(),
-        })
+        };
+        first.next().is_none().then_some(marker)
     }
 
     /// The file the marker waits for.
@@ -71,5 +77,34 @@ impl Marker {
         let mut sum = Adler32::default();
         sum.update(file);
         file.len() as u64 == self.bytes && sum.value() == self.sum
+    }
+}
+
+/// The last line of a marker.
+fn seal(text: &str) -> String {
+    let mut sum = Adler32::default();
+    sum.update(text.as_bytes());
+    format!("{:08x}\n", sum.value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ZabEpoch;
+
+    #[test]
+    fn a_marker_is_read_as_it_was_written_or_not_at_all() {
+        let obsolete = vec!["version-2/log.100000001".to_owned(), "version-2/snapshot.0".to_owned()];
+        let marker = Marker::new(Zxid::new(ZabEpoch(2), 7), &[Bytes::from_static(b"ZKSN")], obsolete);
+        let written = marker.to_bytes();
+        assert_eq!(Marker::parse(&written), Some(marker));
+        for at in 0..written.len() {
+            assert_eq!(Marker::parse(&written[..at]), None, "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = written.to_vec();
+                flipped[at] ^= 1 << bit;
+                assert_eq!(Marker::parse(&flipped), None, "bit {bit} of byte {at} flipped");
+            }
+        }
     }
 }
