@@ -70,6 +70,11 @@ impl LeaderEpoch {
     pub const NONE: LeaderEpoch = LeaderEpoch(-1);
 }
 
+impl BrokerEpoch {
+    /// No registration that is known.
+    pub const NONE: BrokerEpoch = BrokerEpoch(-1);
+}
+
 impl ProducerId {
     /// The batch does not come from an idempotent producer.
     pub const NONE: ProducerId = ProducerId(-1);

@@ -1,7 +1,7 @@
 //! Which generation of the protocols runs: every switchable rule, with its KIP or JIRA and the schedule it is known by.
 //!
-//! `Rules::default()` is Kafka 3.9 and ZooKeeper 3.9 with the known fixes. A rule is read in one pure decision and
-//! nowhere else.
+//! `Rules::default()` is Kafka 3.9 and ZooKeeper 3.9 with the known fixes, and with what 3.9 still has open mended where
+//! a promise is broken. A rule is read in one pure decision and nowhere else.
 
 use core::fmt;
 
@@ -81,6 +81,13 @@ rules! {
             "a follower cuts its log at its own high watermark, which lags: elected before it fetched again, it loses committed records";
         OffsetOnly = "offset-only", "KIP-279",
             "the leader answers OffsetsForLeaderEpoch without the epoch: after two quick elections a follower keeps records of an epoch the leader never had";
+    }
+    /// How a leader names the members of an ISR it proposes (KIP-903; K14). ZooKeeper mode never got their epochs, and 3.9
+    /// is the historical value here.
+    isr_members: IsrMembers {
+        WithEpoch = "with-epoch",
+        ById = "by-id", "KIP-903",
+            "an ISR names its members by id alone: a broker that came back with an empty disk joins by a proposal from before, and is elected without a record";
     }
     /// When a follower may join the ISR (KAFKA-7128; K5).
     isr_join: IsrJoin {

@@ -122,7 +122,7 @@ fn a_world_that_was_cloned_goes_on_as_the_first() {
     assert_eq!(world.digest(), other.digest());
 }
 
-/// At least four of the six, by chance alone; `tests/scenarios/rules` shows each of them.
+/// At least four of them, by chance alone; `tests/scenarios/rules` shows each of them.
 #[test]
 fn most_old_rules_are_caught_by_drawn_scenarios() {
     let mut caught = Vec::new();

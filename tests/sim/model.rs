@@ -51,6 +51,8 @@ fn every_old_rule_breaks_a_promise_in_a_small_world() {
     for it in HISTORICAL {
         let rules = old(it.rule, it.value);
         let report = match (it.rule, it.value) {
+            // The small world replaces no disks; `tests/scenarios/rules` shows it.
+            ("isr_members", _) => continue,
             ("truncation", "offset-only") if SMALL => continue,
             ("truncation", "offset-only") => partition::partition(replicas, rules),
             ("truncation", _) => {

@@ -17,7 +17,14 @@ pub struct Proposal {
     pub topic_id: TopicId,
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: PartitionEpoch,
-    pub isr: Vec<BrokerId>,
+    /// Each with the epoch of the registration that it was last seen with (KIP-903).
+    pub isr: Vec<IsrMember>,
+}
+
+impl Proposal {
+    pub fn ids(&self) -> impl Iterator<Item = BrokerId> + '_ {
+        self.isr.iter().map(|member| member.broker)
+    }
 }
 
 /// See the module.
@@ -59,12 +66,11 @@ impl AlterPartitions {
         let sent = core::mem::take(&mut self.waiting);
         let mut topics: Vec<AlterPartitionTopic> = Vec::new();
         for (partition, proposal) in &sent {
-            let member = |id: &BrokerId| IsrMember { broker: *id, ..IsrMember::default() };
             let line = AlterPartitionData {
                 partition: partition.partition,
                 leader_epoch: proposal.leader_epoch,
-                new_isr: proposal.isr.clone(),
-                new_isr_with_epochs: proposal.isr.iter().map(member).collect(),
+                new_isr: proposal.ids().collect(),
+                new_isr_with_epochs: proposal.isr.clone(),
                 partition_epoch: proposal.partition_epoch,
                 ..AlterPartitionData::default()
             };
@@ -148,7 +154,7 @@ mod tests {
     use crate::api::kafka::{AlterPartitionDataResponse, AlterPartitionTopicResponse};
 
     fn proposal() -> Proposal {
-        let isr = vec![BrokerId(1), BrokerId(2)];
+        let isr = [1, 2].map(|id| IsrMember { broker: BrokerId(id), ..IsrMember::default() }).to_vec();
         Proposal { topic_id: TopicId([1; 16]), leader_epoch: LeaderEpoch(3), partition_epoch: PartitionEpoch(5), isr }
     }
 

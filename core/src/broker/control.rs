@@ -32,7 +32,7 @@ impl Broker {
             Request::UpdateMetadata(request) => request.broker_epoch,
             _ => return false,
         };
-        self.registration.epoch == BrokerEpoch(-1) && broker != BrokerEpoch(-1)
+        self.registration.epoch == BrokerEpoch::NONE && broker != BrokerEpoch::NONE
     }
 
     /// This broker is registered: what was asked before can be judged.
@@ -49,7 +49,7 @@ impl Broker {
         controller: ControllerEpoch,
         fx: &mut Effects<Effect>,
     ) -> Result<(), ErrorCode> {
-        let stale = if broker < self.registration.epoch && broker != BrokerEpoch(-1) {
+        let stale = if broker < self.registration.epoch && broker != BrokerEpoch::NONE {
             ErrorCode::STALE_BROKER_EPOCH
         } else if controller < self.controller_epoch {
             ErrorCode::STALE_CONTROLLER_EPOCH

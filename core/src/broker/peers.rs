@@ -7,10 +7,11 @@ use super::metadata::mesh_node;
 use super::partition::{Context, Partition};
 use super::registration::Question;
 use super::{Broker, Call, REQUESTS, Timer, ToMyself};
-use crate::api::kafka::{ErrorCode, Request, Response};
+use crate::api::kafka::{ErrorCode, IsrMember, Request, Response};
 use crate::api::peer::{Channel, PeerMessage};
 use crate::broker::alter::Proposal;
 use crate::broker::connection::Asker;
+use crate::broker::partition::isr;
 use crate::broker::partition::leader::Settled;
 use crate::id::{BrokerId, NodeId, TopicPartition};
 use crate::machine::Effects;
@@ -299,11 +300,19 @@ impl Broker {
         let Some(partition) = self.partitions.get(name) else { return };
         let Some(leader) = partition.leader() else { return };
         let Some(isr) = leader.isr.proposed() else { return };
+        let member = |broker| {
+            let seen = if broker == self.id { self.registration.epoch } else { leader.seen_epoch(broker) };
+            IsrMember {
+                broker,
+                broker_epoch: isr::told_epoch(self.config.rules.isr_members, seen),
+                ..IsrMember::default()
+            }
+        };
         let proposal = Proposal {
             topic_id: partition.log.topic_id,
             leader_epoch: partition.leader_epoch(),
             partition_epoch: leader.isr.epoch(),
-            isr,
+            isr: isr.into_iter().map(member).collect(),
         };
         self.alter.propose(name.clone(), proposal);
     }
@@ -323,7 +332,7 @@ impl Broker {
             partition.leader().is_some_and(|leader| {
                 partition.leader_epoch() == proposal.leader_epoch
                     && leader.isr.epoch() == proposal.partition_epoch
-                    && leader.isr.proposed().as_ref() == Some(&proposal.isr)
+                    && leader.isr.proposed().is_some_and(|isr| isr.into_iter().eq(proposal.ids()))
             })
         };
         // A LeaderAndIsr that came meanwhile has replaced what we proposed.

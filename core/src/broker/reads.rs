@@ -122,7 +122,13 @@ impl Broker {
                     }
                     Found::Upto(upto) => {
                         judged.bytes += partition.log.bytes_between(wanted.fetch_offset, upto);
-                        let moved = partition.on_follower_at(replica, wanted, read.end, &at, fx);
+                        let moved = partition.on_follower_at(
+                            (replica, request.replica_state.replica_epoch),
+                            wanted,
+                            read.end,
+                            &at,
+                            fx,
+                        );
                         let expand = !self.alter.is_busy(&name) && partition.may_expand(replica, &at);
                         if expand {
                             partition.propose(Change::Expand(replica), fx);

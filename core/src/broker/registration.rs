@@ -84,7 +84,7 @@ pub enum Question {
 
 impl Default for Registration {
     fn default() -> Self {
-        let epoch = BrokerEpoch(-1);
+        let epoch = BrokerEpoch::NONE;
         Registration {
             step: Step::Waiting,
             wrote: None,

@@ -48,6 +48,10 @@ pub struct Cluster {
     /// Who said that it became controller in which epoch; pruned to the newest.
     controllers: OrdMap<ControllerEpoch, NodeId>,
     registrations: OrdMap<BrokerId, BrokerEpoch>,
+    /// Brokers that started again, and no controller has said since that it takes them in.
+    restarted: OrdSet<BrokerId>,
+    /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
+    unaware: Vec<(TopicPartition, BrokerId)>,
     /// Unclean elections that operators asked for and that have not taken place.
     unclean_asked: OrdMap<TopicPartition, u32>,
     /// Topics whose settings were made to allow unclean elections since the world began; `None`: those of every broker.
@@ -196,6 +200,10 @@ impl Cluster {
                 });
             }
         }
+        if let Some(before) = &partition.state {
+            let joined = isr.iter().filter(|id| !before.isr.contains(id) && self.restarted.contains(id));
+            self.unaware.extend(joined.map(|id| (name.clone(), *id)));
+        }
         if let (Some(before), Some(leader)) = (&partition.state, leader)
             && !before.isr.contains(leader)
         {
@@ -229,6 +237,14 @@ impl Cluster {
         if self.controllers.len() > 64 {
             self.controllers.pop_first();
         }
+    }
+
+    pub fn on_restarted(&mut self, id: BrokerId) {
+        self.restarted.insert(id);
+    }
+
+    pub fn on_taken_in(&mut self, id: BrokerId) {
+        self.restarted.remove(&id);
     }
 
     pub fn on_registered(&mut self, id: BrokerId, epoch: BrokerEpoch, find: &mut Findings) {
@@ -277,6 +293,11 @@ impl Cluster {
     /// The unclean elections since this was asked last.
     pub fn take_unclean(&mut self) -> Vec<(TopicPartition, LeaderEpoch)> {
         core::mem::take(&mut self.unclean)
+    }
+
+    /// The brokers that joined an ISR though they had started again, which no controller knew, since this was asked last.
+    pub fn take_unaware(&mut self) -> Vec<(TopicPartition, BrokerId)> {
+        core::mem::take(&mut self.unaware)
     }
 
     /// The partitions that lost their ISR to a reassignment that was called off, since this was asked last.

@@ -403,6 +403,14 @@ impl Logs {
         }
     }
 
+    /// A broker that started again was taken into an ISR, and no controller could know yet that it had.
+    pub fn on_unaware(&mut self, partition: &TopicPartition, id: BrokerId) {
+        let replica = self.ghosts.get_mut(partition).and_then(|ghost| ghost.replicas.get_mut(&id));
+        if let Some(damage) = replica.and_then(|replica| replica.damaged.as_mut()) {
+            damage.counted = true;
+        }
+    }
+
     pub fn on_leader(&mut self, id: BrokerId, partition: &TopicPartition, epoch: LeaderEpoch, find: &mut Findings) {
         let Some(ghost) = self.ghosts.get_mut(partition) else { return };
         let before = *ghost.leaders.entry(epoch.0).or_insert(id);

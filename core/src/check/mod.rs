@@ -71,7 +71,8 @@ use zab::{Ensemble, View};
 /// - **Power loss with `flush = kafka`** (K12, K13). A replica counts what is in its page cache; one that loses it stays in
 ///   the ISR and can be elected, or lead on in its epoch and write the same offsets again, which no follower can tell from
 ///   the first time. From the lowest offset that was lost, nothing is owed.
-/// - **A replaced or rotten disk** (K14), of a replica that held the records: the same.
+/// - **A replaced or rotten disk** of a replica that held the records and was in the ISR, or joined it before a
+///   controller could know: the same. One that joins later must have fetched them again (K14).
 /// - **min.insync.replicas = 1**: a record on one replica is committed. It is lost only by one of the above.
 ///
 /// What is never allowed: losing what was fsynced because the disk lied (that is sabotage, and must be caught), because
@@ -296,6 +297,7 @@ impl Checks {
             logs.on_boot(id, name, found, restart(name), find);
         }
         logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), restart, find);
+        cluster.on_restarted(id);
     }
 
     /// Something befell a node.
@@ -381,6 +383,9 @@ impl Checks {
             judge_unclean(&partition, epoch, allowed || self.cluster.was_unclean_asked(&partition), &mut self.find);
             self.logs.on_unclean(&partition, epoch);
         }
+        for (partition, id) in self.cluster.take_unaware() {
+            self.logs.on_unaware(&partition, id);
+        }
         for (partition, epoch) in self.cluster.take_dropped() {
             self.logs.on_dropped(&partition, epoch);
         }
@@ -432,6 +437,7 @@ impl Checks {
                     let node = self.find.node.unwrap_or(NodeId::Broker(0));
                     self.cluster.on_controller(node, *epoch, &mut self.find);
                 }
+                Note::Controller(ControllerNote::BrokerUp { id }) => self.cluster.on_taken_in(*id),
                 Note::Controller(_) | Note::Zab(_) | Note::Keeper(_) | Note::Client(_) => {}
             }
         }

@@ -12,7 +12,7 @@ message! {
         is_kraft_controller: bool [since(7)],
         controller_epoch: ControllerEpoch [ALL],
         /// The receiver's registration, as the controller knows it (KIP-380).
-        broker_epoch: BrokerEpoch [since(2)] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [since(2)] = BrokerEpoch::NONE,
         /// 0 unknown, which ZooKeeper controllers send; 1 incremental; 2 full.
         kind: i8 [since(5)],
         ungrouped_partitions: Vec<LeaderAndIsrPartition> [until(1)],
@@ -63,7 +63,7 @@ message! {
         controller_id: BrokerId [ALL],
         is_kraft_controller: bool [since(4)],
         controller_epoch: ControllerEpoch [ALL],
-        broker_epoch: BrokerEpoch [since(1)] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [since(1)] = BrokerEpoch::NONE,
         /// For all partitions; from version 3 on each says it for itself.
         delete_partitions: bool [until(2)],
         ungrouped_partitions: Vec<StopReplicaUngrouped> [only(0)],
@@ -103,7 +103,7 @@ message! {
         is_kraft_controller: bool [since(8)],
         kind: i8 [since(8).tag(0)],
         controller_epoch: ControllerEpoch [ALL],
-        broker_epoch: BrokerEpoch [since(5)] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [since(5)] = BrokerEpoch::NONE,
         ungrouped_partitions: Vec<UpdateMetadataPartition> [until(4)],
         topics: Vec<UpdateMetadataTopic> [since(5)],
         live_brokers: Vec<UpdateMetadataBroker> [ALL],

@@ -27,7 +27,7 @@ message! {
     /// Which registration of which broker fetches (KIP-903).
     ReplicaState {
         replica_id: BrokerId [ALL] = BrokerId(-1),
-        replica_epoch: BrokerEpoch [ALL] = BrokerEpoch(-1),
+        replica_epoch: BrokerEpoch [ALL] = BrokerEpoch::NONE,
     }
     FetchTopic {
         name: Arc<str> [until(12)],

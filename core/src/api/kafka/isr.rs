@@ -9,7 +9,7 @@ use std::sync::Arc;
 message! {
     AlterPartitionRequest {
         broker_id: BrokerId [ALL],
-        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch::NONE,
         topics: Vec<AlterPartitionTopic> [ALL],
     }
     AlterPartitionTopic {
@@ -29,7 +29,7 @@ message! {
     /// A member of the proposed ISR and the registration it was seen with (KIP-903).
     IsrMember {
         broker: BrokerId [ALL],
-        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch::NONE,
     }
     AlterPartitionResponse {
         throttle_ms: i32 [ALL],
@@ -53,7 +53,7 @@ message! {
 
     ControlledShutdownRequest {
         broker_id: BrokerId [ALL],
-        broker_epoch: BrokerEpoch [since(2)] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [since(2)] = BrokerEpoch::NONE,
     }
     ControlledShutdownResponse {
         error: ErrorCode [ALL],
@@ -67,7 +67,7 @@ message! {
 
     AllocateProducerIdsRequest {
         broker_id: BrokerId [ALL],
-        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch(-1),
+        broker_epoch: BrokerEpoch [ALL] = BrokerEpoch::NONE,
     }
     AllocateProducerIdsResponse {
         throttle_ms: i32 [ALL],

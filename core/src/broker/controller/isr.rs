@@ -5,10 +5,10 @@ use super::states::read_state;
 use super::*;
 use crate::api::kafka::{
     AlterPartitionData, AlterPartitionDataResponse, AlterPartitionRequest, AlterPartitionResponse,
-    AlterPartitionTopicResponse,
+    AlterPartitionTopicResponse, IsrMember,
 };
 use crate::broker::znodes::PartitionState;
-use crate::id::{PartitionEpoch, TopicId};
+use crate::id::{BrokerEpoch, PartitionEpoch, TopicId};
 
 /// One AlterPartition whose new ISRs are being written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,11 +84,9 @@ impl Controller {
         if wish.leader_epoch < led.state.leader_epoch {
             return refuse(ErrorCode::FENCED_LEADER_EPOCH, "its leader epoch is over");
         }
-        let isr: Vec<BrokerId> = if version >= 3 {
-            wish.new_isr_with_epochs.iter().map(|member| member.broker).collect()
-        } else {
-            wish.new_isr.clone()
-        };
+        let named = &wish.new_isr_with_epochs;
+        let isr: Vec<BrokerId> =
+            if version >= 3 { named.iter().map(|member| member.broker).collect() } else { wish.new_isr.clone() };
         let recovering = wish.leader_recovery_state == 1;
         let now = &led.state;
         if now.leader == Some(leader) && now.recovering == recovering && now.isr == isr {
@@ -104,10 +102,19 @@ impl Controller {
             let code = if version <= 1 { ErrorCode::OPERATION_NOT_ATTEMPTED } else { ErrorCode::INELIGIBLE_REPLICA };
             return refuse(code, "a member is not live or is shutting down");
         }
+        if version >= 3 && named.iter().any(|member| !self.is_registered_so(member)) {
+            return refuse(ErrorCode::INELIGIBLE_REPLICA, "a member has been registered anew");
+        }
         let new =
             PartitionState { controller_epoch: self.epoch(), isr, recovering, leader: Some(leader), ..now.clone() };
         ops.push(self.fenced(Op::set(&znodes::partition_state(tp), new.encode(), led.epoch.0)));
         Outcome::Writing(new)
+    }
+
+    /// Whether a member is named by no epoch, or by that of its registration (KIP-903).
+    fn is_registered_so(&self, member: &IsrMember) -> bool {
+        let known = self.context.brokers.get(&member.broker).map(|broker| broker.epoch);
+        member.broker_epoch == BrokerEpoch::NONE || known == Some(member.broker_epoch)
     }
 
     pub(super) fn on_isr_written(&mut self, mut alter: Alter, answers: Vec<Answer>, fx: Fx<'_>) {

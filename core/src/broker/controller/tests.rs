@@ -343,6 +343,10 @@ impl World {
 
     fn alter(&mut self, leader: i32, topic: &str, leader_epoch: i32, version: i32, isr: &[i32]) -> ErrorCode {
         let request = self.alter_request(leader, topic, leader_epoch, version, isr);
+        self.ask_for_isr(request)
+    }
+
+    fn ask_for_isr(&mut self, request: AlterPartitionRequest) -> ErrorCode {
         let active = self.active();
         match self.ask(active, 91, 3, request) {
             Response::AlterPartition(answer) if answer.error.is_error() => answer.error,
@@ -572,7 +576,16 @@ fn an_isr_is_changed_only_by_who_leads_now_and_with_live_members() {
     assert_eq!(world.alter(2, "t", 1, 1, &[2, 3]), ErrorCode::NOT_CONTROLLER);
     assert_eq!(world.alter(2, "t", -1, 1, &[2, 3]), ErrorCode::FENCED_LEADER_EPOCH);
     assert_eq!(world.alter(2, "t", 0, 1, &[2, 4]), ErrorCode::INELIGIBLE_REPLICA);
-    assert_eq!(world.alter(2, "t", 0, 1, &[2, 3]), ErrorCode::NONE);
+    let named_by = |world: &World, epoch: BrokerEpoch| {
+        let mut request = world.alter_request(2, "t", 0, 1, &[2, 3]);
+        request.topics[0].partitions[0].new_isr_with_epochs[1].broker_epoch = epoch;
+        request
+    };
+    let now = world.broker_epoch(3);
+    let request = named_by(&world, BrokerEpoch(now.0 - 1));
+    assert_eq!(world.ask_for_isr(request), ErrorCode::INELIGIBLE_REPLICA, "3 has been registered anew (K14)");
+    let request = named_by(&world, now);
+    assert_eq!(world.ask_for_isr(request), ErrorCode::NONE);
     assert_eq!(world.state("t"), "2 of 2,3 at 0/1, v2");
 }
 

@@ -1,10 +1,10 @@
 //! Who is in sync: shrink and expand as pure decisions, and the difference between an ISR the controller has
 //! committed and one that was only proposed (KIP-497; protocol.md C.7). Knows nothing of logs or requests.
 
-use crate::id::{BrokerId, PartitionEpoch};
+use crate::id::{BrokerEpoch, BrokerId, PartitionEpoch};
 use crate::ordered::OrdMap;
 use crate::record::offset::Offset;
-use crate::rules::IsrJoin;
+use crate::rules::{IsrJoin, IsrMembers};
 use crate::time::{Instant, Span};
 
 /// The ISR as the leader knows it.
@@ -110,13 +110,22 @@ pub struct Progress {
     pub last_fetch: Instant,
     /// Our own end when it fetched last.
     pub our_end_then: Offset,
+    /// The registration that it fetched with last.
+    pub broker_epoch: BrokerEpoch,
 }
 
 impl Progress {
     /// A replica no fetch has come from in this epoch. ISR members get the benefit of the doubt.
     pub fn unknown(in_isr: bool, now: Instant) -> Progress {
         let caught_up = in_isr.then_some(now);
-        Progress { end: None, start: Offset::ZERO, caught_up, last_fetch: Instant::ZERO, our_end_then: Offset::ZERO }
+        Progress {
+            end: None,
+            start: Offset::ZERO,
+            caught_up,
+            last_fetch: Instant::ZERO,
+            our_end_then: Offset::ZERO,
+            broker_epoch: BrokerEpoch::NONE,
+        }
     }
 
     /// Folds in one fetch: it asked for `offset` at `now`, when our log ended at `our_end`.
@@ -157,6 +166,15 @@ pub fn may_join(rule: IsrJoin, end: Offset, high_watermark: Offset, epoch_start:
     match rule {
         IsrJoin::EpochStart => end >= high_watermark && end >= epoch_start,
         IsrJoin::HighWatermark => end >= high_watermark,
+    }
+}
+
+/// By which epoch a member of a proposed ISR is named: that of the registration it was last `seen` with.
+/// The controller refuses a member that has been registered anew: it may have lost what it had (KIP-903).
+pub fn told_epoch(rule: IsrMembers, seen: BrokerEpoch) -> BrokerEpoch {
+    match rule {
+        IsrMembers::WithEpoch => seen,
+        IsrMembers::ById => BrokerEpoch::NONE,
     }
 }
 

@@ -5,7 +5,7 @@ use super::isr::{self, Change, Isr, Progress, Support};
 use super::{Context, Partition, Role};
 use crate::api::kafka::{AlterPartitionDataResponse, ErrorCode, FetchPartition, LeaderAndIsrPartition};
 use crate::broker::config::Flush;
-use crate::id::{BrokerId, LeaderEpoch};
+use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
@@ -87,10 +87,23 @@ impl Leader {
         let progress = told.replicas.iter().chain(&told.isr).filter(|id| **id != me).map(|id| {
             let fresh = Progress::unknown(told.isr.contains(id), now);
             let known = before.as_ref().and_then(|leader| leader.progress.get(id));
-            (*id, known.map_or(fresh, |old| Progress { end: old.end, start: old.start, ..fresh }))
+            (
+                *id,
+                known.map_or(fresh, |old| Progress {
+                    end: old.end,
+                    start: old.start,
+                    broker_epoch: old.broker_epoch,
+                    ..fresh
+                }),
+            )
         });
         let isr = Isr::committed(told.isr.clone(), told.partition_epoch);
         Leader { epoch_start, isr, progress: progress.collect() }
+    }
+
+    /// The registration that this replica fetched with last, from us as we lead now.
+    pub fn seen_epoch(&self, replica: BrokerId) -> BrokerEpoch {
+        self.progress.get(&replica).map_or(BrokerEpoch::NONE, |progress| progress.broker_epoch)
     }
 }
 
@@ -191,11 +204,11 @@ impl Partition {
         Ok(Found::Upto(upto.max(from)))
     }
 
-    /// A follower asked for `offset`: it has everything below. `our_end` is our log end as its read found it.
+    /// A follower of this registration asked for `offset`: it has everything below. `our_end` is our log end as its read found it.
     /// Returns whether the high watermark moved.
     pub fn on_follower_at(
         &mut self,
-        replica: BrokerId,
+        (replica, broker_epoch): (BrokerId, BrokerEpoch),
         wanted: &FetchPartition,
         our_end: Offset,
         at: &Context<'_>,
@@ -204,6 +217,7 @@ impl Partition {
         let Role::Leader(leader) = &mut self.role else { return false };
         let Some(progress) = leader.progress.get_mut(&replica) else { return false };
         let before = progress.end;
+        progress.broker_epoch = broker_epoch;
         progress.on_fetch(wanted.fetch_offset, wanted.log_start_offset, our_end, at.now.at);
         before != Some(wanted.fetch_offset) && self.advance_high_watermark(at, fx)
     }

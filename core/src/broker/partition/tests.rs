@@ -9,7 +9,7 @@ use crate::api::kafka::{
 };
 use crate::api::storage::StoreOp;
 use crate::broker::config::Flush;
-use crate::id::{ProducerEpoch, ProducerId, TopicId};
+use crate::id::{BrokerEpoch, ProducerEpoch, ProducerId, TopicId};
 use crate::machine::Ticket;
 use crate::ordered::OrdMap;
 use crate::record::batch::{BatchBuilder, NewRecord, Stamped, batches};
@@ -128,7 +128,7 @@ impl Replicas {
             if let Ok(read) = &read
                 && let Found::Upto(_) = read.found
             {
-                partition.on_follower_at(id, &sent, read.end, at, fx);
+                partition.on_follower_at((id, BrokerEpoch::NONE), &sent, read.end, at, fx);
             }
             read
         });

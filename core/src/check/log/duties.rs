@@ -24,7 +24,8 @@ pub(super) fn lose(
         });
     } else if !flush || faults.has_bad_disk() {
         let from = replica.damaged.map_or(end, |damage| damage.from.min(end));
-        replica.damaged = Some(Damage { from, upto: before, how: faults.how() });
+        let counted = in_sync || !flush || replica.damaged.is_some_and(|damage| damage.counted);
+        replica.damaged = Some(Damage { from, upto: before, how: faults.how(), counted });
         if !flush {
             ghost.torn = Some(ghost.torn.map_or(end, |torn| torn.min(end)));
         }
@@ -128,7 +129,8 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
         return;
     };
     let epoch = replica.leads.unwrap_or(-1);
-    let damaged = ghost.replicas.values().filter_map(|other| other.damaged).find(|damage| damage.from <= missing.base);
+    let mut damaged = ghost.replicas.values().filter_map(|other| other.damaged);
+    let damaged = damaged.find(|damage| damage.counted && damage.from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {
         format!("broker {id} was elected uncleanly in epoch {epoch}")
     } else if ghost.dropped.is_some_and(|dropped| dropped < epoch) {
@@ -204,7 +206,7 @@ pub(super) fn require_in_sync(
             Some(replica) => {
                 replica.advance(committed);
                 let missing = committed.get(replica.agreed).filter(|batch| batch.base >= replica.start);
-                let excused = replica.damaged.is_some() || replica.epoch < *resumed;
+                let excused = replica.damaged.is_some_and(|damage| damage.counted) || replica.epoch < *resumed;
                 missing.filter(|_| !excused).map(|batch| batch.base)
             }
             None => committed.get(committed.floor()).map(|batch| batch.base),

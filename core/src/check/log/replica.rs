@@ -39,12 +39,14 @@ pub struct Recovered {
     pub last_epoch: Option<i32>,
 }
 
-/// A replica lost its log from one offset to another. Its leader may have counted on it, committed or not.
+/// A replica lost its log from one offset to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Damage {
     pub(super) from: i64,
     pub(super) upto: i64,
     pub(super) how: &'static str,
+    /// It was in the ISR, or joined it before a controller could know: it was counted on, and may be elected.
+    pub(super) counted: bool,
 }
 
 impl Replica {

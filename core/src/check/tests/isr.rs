@@ -103,6 +103,21 @@ fn a_reassignment_that_is_called_off_may_drop_the_whole_isr() {
 }
 
 #[test]
+fn who_joins_an_isr_before_its_restart_is_seen_is_noted() {
+    let joins = |is_taken_in: bool| {
+        let (mut cluster, mut find) = after(&[set(STATE, state(Some(A), 0, &[A], 1), 1)]);
+        cluster.on_restarted(B);
+        if is_taken_in {
+            cluster.on_taken_in(B);
+        }
+        cluster.on_committed(Zxid::ZERO, &set(STATE, state(Some(A), 0, &[A, B], 1), 2), &mut find);
+        cluster.take_unaware()
+    };
+    assert_eq!(joins(false), [(orders(), B)]);
+    assert_eq!(joins(true), []);
+}
+
+#[test]
 fn epochs_only_rise() {
     assert_eq!(outcome(&[set(STATE, state(Some(B), 1, &[A, B], 1), 1)]), None);
     assert_eq!(outcome(&[set(STATE, state(Some(B), 0, &[A, B], 1), 1)]), Some("ISR-3"), "a new leader, the same epoch");

@@ -269,6 +269,29 @@ fn what_a_replaced_disk_took_may_be_lost_by_all() {
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
 }
 
+/// Broker 2 was not in the ISR when it lost its disk: to join it must fetch everything again, unless no controller could
+/// know that it had started again (K14).
+#[test]
+fn a_disk_that_was_replaced_outside_of_the_isr_excuses_nobody() {
+    let replaced = |_: &TopicPartition| Restart {
+        faults: Faults { replaced: true, ..Faults::default() },
+        flush: true,
+        in_sync: false,
+    };
+    let elected = |is_known: bool| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_boot_without(B, |_| false, replaced, &mut find);
+        logs.on_create(B, &orders(), TopicId([1; 16]));
+        if !is_known {
+            logs.on_unaware(&orders(), B);
+        }
+        logs.on_leader(B, &orders(), e(2), &mut find);
+        (fired(&find), allowed(&find))
+    };
+    assert_eq!(elected(true), (Some("LOG-3"), vec![]));
+    assert_eq!(elected(false), (None, vec!["LOG-3"]));
+}
+
 /// Retention had taken offset 0 everywhere. The log that begins anew on an empty disk begins there all the same.
 #[test]
 fn a_replaced_disk_forgets_where_its_log_began() {

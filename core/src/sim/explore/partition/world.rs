@@ -17,7 +17,7 @@ use crate::broker::partition::leader::{Found, Reader, Settled};
 use crate::broker::partition::log::Log;
 use crate::broker::partition::{Context, Partition};
 use crate::digest::Digest;
-use crate::id::{LeaderEpoch, TopicId};
+use crate::id::{BrokerEpoch, LeaderEpoch, TopicId};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::record::offset::Offset;
@@ -363,7 +363,7 @@ impl World {
             Found::Upto(upto) => {
                 let records = self.replicas[leader].records(wanted.fetch_offset, upto);
                 let expand = self.run(leader, setup, |machine, at, fx| {
-                    machine.on_follower_at(replica, wanted, read.end, at, fx);
+                    machine.on_follower_at((replica, BrokerEpoch::NONE), wanted, read.end, at, fx);
                     machine.may_expand(replica, at)
                 });
                 if expand == Some(true) && self.replicas[leader].alter.is_none() {
