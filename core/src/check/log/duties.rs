@@ -128,7 +128,9 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
         }
         return;
     };
-    let epoch = replica.leads.unwrap_or(-1);
+    // A leader that started again has not heard that it leads.
+    let elected = ghost.leaders.last_key_value().filter(|(_, leader)| **leader == id).map(|(epoch, _)| *epoch);
+    let epoch = replica.leads.or(elected).unwrap_or(-1);
     let mut damaged = ghost.replicas.values().filter_map(|other| other.damaged);
     let damaged = damaged.find(|damage| damage.counted && damage.from <= missing.base);
     let why = if ghost.unclean.is_some_and(|unclean| unclean <= epoch) {

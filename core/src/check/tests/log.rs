@@ -124,6 +124,24 @@ fn a_deposed_leader_commits_for_nobody_after_an_unclean_election() {
     assert_eq!(fired(&find), Some("LOG-3"), "after a clean one it must not");
 }
 
+/// Broker 2 was elected and loses its disk before it hears so. Its predecessor, paused all the while, commits on with a
+/// follower that knows no better: all that is given up in the successor's epoch, of which neither has heard.
+#[test]
+fn a_deposed_leader_commits_for_nobody_after_its_successor_lost_its_disk() {
+    let (mut logs, mut find) = two_committed();
+    let replaced = Faults { replaced: true, ..Faults::default() };
+    let restart = |_: &TopicPartition| Restart { faults: replaced, flush: true, in_sync: true };
+    logs.on_append(C, &orders(), &[batch(0, 1, 10), batch(1, 1, 11)], &mut find);
+    logs.on_leader(B, &orders(), e(2), &mut find);
+    logs.on_boot_without(B, |_| false, restart, &mut find);
+    for id in [A, C] {
+        logs.on_append(id, &orders(), &[batch(2, 1, 12)], &mut find);
+    }
+    logs.on_leader_high_watermark(A, &orders(), 3, None, &mut find);
+    logs.on_follower_high_watermark(C, &orders(), 3, &mut find);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
+}
+
 #[test]
 fn a_high_watermark_that_goes_back() {
     let (mut logs, mut find) = two_committed();
