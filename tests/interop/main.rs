@@ -72,6 +72,11 @@ fn confluent_kafka_under_stones() {
 }
 
 #[test]
+fn ten_thousand_connections() {
+    python("crowd_client.py", &[]);
+}
+
+#[test]
 fn kafka_python() {
     python("kafka_python_client.py", &[]);
 }
