@@ -10,6 +10,7 @@ use glasshouse_core::sim::trace::Keep;
 use glasshouse_tests::{arguments::Arguments, bench, explore, replay, say};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -366,8 +367,35 @@ struct Tally {
     broken: BTreeMap<String, u64>,
 }
 
+/// Says on standard error how far a long run is: at a terminal in one line that is written over, else now and then.
+struct Progress {
+    of: u64,
+    began: Instant,
+    at_terminal: bool,
+}
+
+impl Progress {
+    fn tell(&self, tally: &Tally) {
+        let (done, of, failed) = (tally.runs, self.of, tally.failed);
+        if done == of || !done.is_multiple_of(if self.at_terminal { 10 } else { 1000 }) {
+            return;
+        }
+        let left = self.began.elapsed().as_secs_f64() / done as f64 * (of - done) as f64;
+        let (start, end) = if self.at_terminal { ("\r", "\x1b[K") } else { ("", "\n") };
+        eprint!("{start}{done} of {of} seeds, {failed} failed, about {:.0} min left{end}", (left / 60.0).ceil());
+    }
+
+    fn clear(&self) {
+        if self.at_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
 fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
     let started = Instant::now();
+    let progress =
+        Progress { of: to.saturating_sub(from), began: started, at_terminal: std::io::stderr().is_terminal() };
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
@@ -382,12 +410,14 @@ fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
             let Ok(mut tally) = tally.lock() else { return };
             tally.add(&came);
             if came.exit() != Exit::Clean {
+                progress.clear();
                 let replay = replay(&format!("--seed {seed}"), arguments);
                 report(&format!("seed {seed}"), &scenario, &came, &replay, arguments.json);
                 if !arguments.keep_going {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
+            progress.tell(&tally);
         }
     };
     quietly(|| {
@@ -397,6 +427,7 @@ fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
             }
         });
     });
+    progress.clear();
     let Ok(tally) = tally.into_inner() else { return Exit::Crash };
     tally.print(started.elapsed().as_secs_f64(), arguments);
     tally.worst.unwrap_or(Exit::Clean)
