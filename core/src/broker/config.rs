@@ -24,9 +24,22 @@ pub enum Flush {
 trait Setting: Sized {
     fn parse(text: &str) -> Option<Self>;
     fn show(&self) -> String;
+    /// To compare with the least that is allowed.
+    fn number(&self) -> i64 {
+        i64::MAX
+    }
 }
 
-macro_rules! plain_settings {
+impl Setting for bool {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! numbers {
     ($($kind:ty),+) => {$(
         impl Setting for $kind {
             fn parse(text: &str) -> Option<Self> {
@@ -35,18 +48,27 @@ macro_rules! plain_settings {
             fn show(&self) -> String {
                 self.to_string()
             }
+            fn number(&self) -> i64 {
+                i64::from(*self)
+            }
         }
     )+};
 }
-plain_settings!(bool, u32, i32, i64);
+numbers!(u32, i32, i64);
+
+/// A hundred years: longer spans, which are written to say "never", are this long.
+const NEVER_MILLIS: u64 = 100 * 366 * 24 * 3_600_000;
 
 /// Spans are written in milliseconds.
 impl Setting for Span {
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(Span::millis)
+        text.parse().ok().map(|millis: u64| Span::millis(millis.min(NEVER_MILLIS)))
     }
     fn show(&self) -> String {
         self.as_millis().to_string()
+    }
+    fn number(&self) -> i64 {
+        self.as_millis() as i64
     }
 }
 
@@ -67,9 +89,12 @@ impl Setting for Flush {
     }
 }
 
-/// Declares a struct of settings: fields, names, defaults, and reading and writing them by name.
+/// Declares a struct of settings: fields, names, defaults, the least that each may be, and reading and writing them by
+/// name.
 macro_rules! settings {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $key:literal $field:ident: $kind:ty = $default:expr;)+ }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$field_doc:meta])* $key:literal $field:ident: $kind:ty = $default:expr $(, at least $least:literal)?;)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct $name { $($(#[$field_doc])* pub $field: $kind),+ }
@@ -91,6 +116,9 @@ macro_rules! settings {
             pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
                 match name {
                     $($key => match <$kind as Setting>::parse(value) {
+                        $(Some(parsed) if parsed.number() < $least => {
+                            Err(format!("{name} cannot be \"{value}\": it is at least {}", $least))
+                        })?
                         Some(parsed) => {
                             self.$field = parsed;
                             Ok(())
@@ -115,40 +143,40 @@ macro_rules! settings {
 settings! {
     /// What a broker can be told by name, statically or through `/config/brokers`.
     Settings {
-        "replica.lag.time.max.ms" replica_lag_time_max: Span = Span::secs(30);
+        "replica.lag.time.max.ms" replica_lag_time_max: Span = Span::secs(30), at least 1;
         "replica.fetch.wait.max.ms" replica_fetch_wait_max: Span = Span::millis(500);
-        "replica.fetch.min.bytes" replica_fetch_min_bytes: i32 = 1;
-        "replica.fetch.backoff.ms" replica_fetch_backoff: Span = Span::secs(1);
-        "replica.fetch.max.bytes" replica_fetch_max_bytes: i32 = 1024 * 1024;
-        "replica.fetch.response.max.bytes" replica_fetch_response_max_bytes: i32 = 10 * 1024 * 1024;
-        "replica.socket.timeout.ms" replica_socket_timeout: Span = Span::secs(30);
-        "replica.high.watermark.checkpoint.interval.ms" high_watermark_checkpoint_interval: Span = Span::secs(5);
-        "min.insync.replicas" min_insync_replicas: u32 = 1;
+        "replica.fetch.min.bytes" replica_fetch_min_bytes: i32 = 1, at least 0;
+        "replica.fetch.backoff.ms" replica_fetch_backoff: Span = Span::secs(1), at least 1;
+        "replica.fetch.max.bytes" replica_fetch_max_bytes: i32 = 1024 * 1024, at least 0;
+        "replica.fetch.response.max.bytes" replica_fetch_response_max_bytes: i32 = 10 * 1024 * 1024, at least 0;
+        "replica.socket.timeout.ms" replica_socket_timeout: Span = Span::secs(30), at least 1;
+        "replica.high.watermark.checkpoint.interval.ms" high_watermark_checkpoint_interval: Span = Span::secs(5), at least 1;
+        "min.insync.replicas" min_insync_replicas: u32 = 1, at least 1;
         "unclean.leader.election.enable" unclean_leader_election_enable: bool = false;
         "default.replication.factor" default_replication_factor: i32 = 1;
-        "num.partitions" num_partitions: i32 = 1;
+        "num.partitions" num_partitions: i32 = 1, at least 1;
         "auto.create.topics.enable" auto_create_topics_enable: bool = true;
         "delete.topic.enable" delete_topic_enable: bool = true;
         "auto.leader.rebalance.enable" auto_leader_rebalance_enable: bool = true;
         /// In milliseconds here; Kafka's name says seconds.
-        "leader.imbalance.check.interval.ms" leader_imbalance_check_interval: Span = Span::secs(300);
+        "leader.imbalance.check.interval.ms" leader_imbalance_check_interval: Span = Span::secs(300), at least 1;
         "leader.imbalance.per.broker.percentage" leader_imbalance_per_broker_percentage: u32 = 10;
         "controlled.shutdown.enable" controlled_shutdown_enable: bool = true;
         "controlled.shutdown.max.retries" controlled_shutdown_max_retries: u32 = 3;
-        "controlled.shutdown.retry.backoff.ms" controlled_shutdown_retry_backoff: Span = Span::secs(5);
-        "controller.socket.timeout.ms" controller_socket_timeout: Span = Span::secs(30);
-        "request.timeout.ms" request_timeout: Span = Span::secs(30);
-        "zookeeper.session.timeout.ms" zookeeper_session_timeout: Span = Span::secs(18);
-        "log.segment.bytes" log_segment_bytes: i32 = 1 << 30;
-        "log.roll.ms" log_roll: i64 = 7 * 24 * 3_600_000;
+        "controlled.shutdown.retry.backoff.ms" controlled_shutdown_retry_backoff: Span = Span::secs(5), at least 1;
+        "controller.socket.timeout.ms" controller_socket_timeout: Span = Span::secs(30), at least 1;
+        "request.timeout.ms" request_timeout: Span = Span::secs(30), at least 1;
+        "zookeeper.session.timeout.ms" zookeeper_session_timeout: Span = Span::secs(18), at least 1;
+        "log.segment.bytes" log_segment_bytes: i32 = 1 << 30, at least 14;
+        "log.roll.ms" log_roll: i64 = 7 * 24 * 3_600_000, at least 1;
         /// −1 keeps for ever.
-        "log.retention.ms" log_retention: i64 = 7 * 24 * 3_600_000;
+        "log.retention.ms" log_retention: i64 = 7 * 24 * 3_600_000, at least -1;
         /// −1 keeps everything.
-        "log.retention.bytes" log_retention_bytes: i64 = -1;
-        "log.retention.check.interval.ms" log_retention_check_interval: Span = Span::secs(300);
-        "message.max.bytes" message_max_bytes: i32 = 1_048_588;
-        "fetch.max.bytes" fetch_max_bytes: i32 = 55 * 1024 * 1024;
-        "producer.id.expiration.ms" producer_id_expiration: i64 = 24 * 3_600_000;
+        "log.retention.bytes" log_retention_bytes: i64 = -1, at least -1;
+        "log.retention.check.interval.ms" log_retention_check_interval: Span = Span::secs(300), at least 1;
+        "message.max.bytes" message_max_bytes: i32 = 1_048_588, at least 0;
+        "fetch.max.bytes" fetch_max_bytes: i32 = 55 * 1024 * 1024, at least 1024;
+        "producer.id.expiration.ms" producer_id_expiration: i64 = 24 * 3_600_000, at least 1;
         /// Ours: see [`Flush`].
         "flush" flush: Flush = Flush::Batch;
     }
@@ -157,13 +185,13 @@ settings! {
 settings! {
     /// What a topic may override, under its topic-level names; the broker's settings are the defaults.
     TopicSettings {
-        "min.insync.replicas" min_insync_replicas: u32 = 1;
+        "min.insync.replicas" min_insync_replicas: u32 = 1, at least 1;
         "unclean.leader.election.enable" unclean_leader_election_enable: bool = false;
-        "segment.bytes" segment_bytes: i32 = 1 << 30;
-        "segment.ms" segment_ms: i64 = 7 * 24 * 3_600_000;
-        "retention.ms" retention_ms: i64 = 7 * 24 * 3_600_000;
-        "retention.bytes" retention_bytes: i64 = -1;
-        "max.message.bytes" max_message_bytes: i32 = 1_048_588;
+        "segment.bytes" segment_bytes: i32 = 1 << 30, at least 14;
+        "segment.ms" segment_ms: i64 = 7 * 24 * 3_600_000, at least 1;
+        "retention.ms" retention_ms: i64 = 7 * 24 * 3_600_000, at least -1;
+        "retention.bytes" retention_bytes: i64 = -1, at least -1;
+        "max.message.bytes" max_message_bytes: i32 = 1_048_588, at least 0;
     }
 }
 
@@ -232,6 +260,10 @@ mod tests {
         assert_eq!(settings.set("flush", "kafka"), Ok(()));
         assert!(settings.set("flush", "sometimes").unwrap_err().contains("cannot be"));
         assert!(settings.set("colour", "red").unwrap_err().contains("no setting"));
+        let none = settings.set("log.retention.check.interval.ms", "0").unwrap_err();
+        assert_eq!(none, "log.retention.check.interval.ms cannot be \"0\": it is at least 1");
+        assert_eq!(settings.set("replica.lag.time.max.ms", "18446744073709551615"), Ok(()), "which means never");
+        assert_eq!(settings.replica_lag_time_max, Span::millis(NEVER_MILLIS));
         for name in Settings::NAMES {
             let text = settings.get(name).unwrap();
             assert_eq!(settings.set(name, &text), Ok(()), "{name}");
