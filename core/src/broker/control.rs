@@ -146,7 +146,7 @@ impl Broker {
         if !told.replicas.contains(&self.id) {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
-        self.create_partition(&name, topic_id, fx);
+        self.create_partition(now, &name, topic_id, fx);
         if let Some(ours) = self.partitions.get_mut(&name).filter(|ours| ours.log.is_damaged()) {
             // As a member it would be counted for what it lost. The controller takes it out, and tells it so; as the last
             // member it stays, and the partition offline.
@@ -178,17 +178,29 @@ impl Broker {
         Ok(())
     }
 
-    fn create_partition(&mut self, name: &TopicPartition, topic_id: TopicId, fx: &mut Effects<Effect>) {
+    fn create_partition(&mut self, now: Now, name: &TopicPartition, topic_id: TopicId, fx: &mut Effects<Effect>) {
         if let Some(ours) = self.partitions.get_mut(name) {
             if ours.log.topic_id == TopicId::NONE {
                 ours.log.topic_id = topic_id;
             }
             return;
         }
-        let settings = TopicSettings::of(&self.settings, self.topic_configs.get(&name.topic));
+        // What is known of its settings may be about a topic of the same name that is gone.
+        if !self.has_replica_of(&name.topic) {
+            self.read_topic_config(now, &name.topic, fx);
+        }
+        let overrides = self.topic_configs.get(&name.topic);
+        let (settings, are_read) = (TopicSettings::of(&self.settings, overrides), overrides.is_some());
         let after = self.retired.remove(name).unwrap_or_default();
         let log = Log::create(name.clone(), topic_id, after, fx);
-        self.partitions.insert(name.clone(), Partition::new(log, settings));
+        let mut partition = Partition::new(log, settings);
+        partition.settings_are_read = are_read;
+        self.partitions.insert(name.clone(), partition);
+    }
+
+    fn has_replica_of(&self, topic: &Arc<str>) -> bool {
+        let first = TopicPartition::new(topic.clone(), i32::MIN);
+        self.partitions.range(first..).next().is_some_and(|(name, _)| name.topic == *topic)
     }
 
     /// Whoever waited for what the role promised is told.
@@ -247,6 +259,9 @@ impl Broker {
             fx.note(BrokerNote::ReplicaStopped { partition: name.clone(), deleted: true });
             self.alter.withdraw(name);
             self.retired.insert(name.clone(), partition.log.delete(fx));
+            if !self.has_replica_of(&name.topic) {
+                self.topic_configs.remove(&name.topic);
+            }
             self.on_role_changed(now, name, fx);
         }
         Ok(())

@@ -62,6 +62,7 @@ pub struct Broker {
     settings: Settings,
     default_configs: OrdMap<String, String>,
     own_configs: OrdMap<String, String>,
+    /// What topics override, as far as it was read.
     topic_configs: OrdMap<Arc<str>, OrdMap<String, String>>,
     rng: Rng,
 
@@ -239,7 +240,9 @@ impl Broker {
             if log.is_damaged() {
                 fx.note(BrokerNote::ReplicaDamaged { partition: name.clone(), from: log.end() });
             }
-            broker.partitions.insert(name, Partition::new(log, settings));
+            let mut partition = Partition::new(log, settings);
+            partition.settings_are_read = false;
+            broker.partitions.insert(name, partition);
         }
         broker.set_timers(now);
         broker.with_keeper(fx, |keeper, fx| keeper.start(now, fx));

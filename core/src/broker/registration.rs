@@ -14,7 +14,7 @@ use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, Event, Ke
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
-use crate::ordered::{OrdMap, sort_by};
+use crate::ordered::{OrdMap, OrdSet, sort_by};
 use crate::time::{Instant, Now, Span};
 use std::sync::Arc;
 
@@ -193,8 +193,10 @@ impl Broker {
             Question::Step(asked) => self.on_step(now, asked, answer, fx),
             Question::TopicConfigs => {
                 let Ok(Done::Children { names, .. }) = answer else { return };
-                for name in names {
-                    self.read_config(now, "topics", &name, fx);
+                let ours = self.partitions.keys().map(|name| name.topic.clone());
+                let topics: OrdSet<Arc<str>> = names.into_iter().chain(ours).collect();
+                for topic in topics {
+                    self.read_config(now, "topics", &topic, fx);
                 }
             }
             Question::ConfigChanges => {
@@ -380,6 +382,12 @@ impl Broker {
         self.ask_keeper(now, Op::children("/config/topics", false), Question::TopicConfigs, fx);
         self.read_config(now, "brokers", "<default>", fx);
         self.read_config(now, "brokers", &self.id.to_string(), fx);
+    }
+
+    /// Asks for the settings of a topic whose first replica is made here. Until they are read, nobody may write to it.
+    pub(super) fn read_topic_config(&mut self, now: Now, topic: &Arc<str>, fx: &mut Effects<Effect>) {
+        self.topic_configs.remove(topic);
+        self.read_config(now, "topics", topic, fx);
     }
 
     fn read_config(&mut self, now: Now, kind: &str, name: &str, fx: &mut Effects<Effect>) {

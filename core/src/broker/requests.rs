@@ -2,6 +2,7 @@
 //! [`super::reads`].
 //! Whatever only a controller answers goes to the controller in this broker, which knows whether it is one.
 
+use super::config::TopicSettings;
 use super::connection::Asker;
 use super::metadata::{self, api_versions};
 use super::partition::isr::Change;
@@ -327,11 +328,12 @@ impl Broker {
     pub(super) fn apply_topic_settings(&mut self, now: Now, fx: &mut Effects<Effect>) {
         let mut moved = Vec::new();
         for (name, partition) in &mut self.partitions {
-            let settings = super::config::TopicSettings::of(&self.settings, self.topic_configs.get(&name.topic));
-            if partition.settings == settings {
+            let overrides = self.topic_configs.get(&name.topic);
+            let (settings, are_read) = (TopicSettings::of(&self.settings, overrides), overrides.is_some());
+            if partition.settings == settings && partition.settings_are_read == are_read {
                 continue;
             }
-            partition.settings = settings;
+            (partition.settings, partition.settings_are_read) = (settings, are_read);
             let at = Context {
                 me: self.id,
                 now,

@@ -60,7 +60,7 @@ impl Broker {
             }
             Timer::Retention => {
                 let expiration = Span::millis(self.settings.producer_id_expiration.max(0) as u64);
-                for partition in self.partitions.values_mut() {
+                for partition in self.partitions.values_mut().filter(|partition| partition.settings_are_read) {
                     let settings = partition.settings.clone();
                     partition.log.retain(&settings, now.wall, fx);
                     partition.log.expire_producers(now.wall, expiration);

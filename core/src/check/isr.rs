@@ -48,6 +48,8 @@ pub struct Cluster {
     /// Who said that it became controller in which epoch; pruned to the newest.
     controllers: OrdMap<ControllerEpoch, NodeId>,
     registrations: OrdMap<BrokerId, BrokerEpoch>,
+    /// The least `min.insync.replicas` that each topic asked for since it was created: a change reaches its leader late.
+    min_isr: OrdMap<Arc<str>, u32>,
     /// Brokers that started again, and no controller has said since that it takes them in.
     restarted: OrdSet<BrokerId>,
     /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
@@ -77,6 +79,11 @@ fn topic_of(path: &str) -> Option<&str> {
     (!topic.contains('/')).then_some(topic)
 }
 
+/// The topic whose settings a path holds.
+fn configured_topic(path: &str) -> Option<&str> {
+    path.strip_prefix("/config/topics/").filter(|topic| !topic.contains('/'))
+}
+
 impl Cluster {
     pub fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
         self.partitions.iter()
@@ -95,6 +102,11 @@ impl Cluster {
     pub fn is_in_sync(&self, partition: &TopicPartition, id: BrokerId) -> bool {
         let state = self.partitions.get(partition).and_then(|partition| partition.state.as_ref());
         state.is_some_and(|state| state.isr.contains(&id))
+    }
+
+    /// How many of these replicas a write of this topic has to be on, at least.
+    pub fn min_isr(&self, topic: &str, replicas: usize) -> u32 {
+        self.min_isr.get(topic).map_or(1, |least| (*least).min(replicas as u32))
     }
 
     /// A transaction was committed.
@@ -131,6 +143,8 @@ impl Cluster {
             {
                 find.fire("CTL-1", || format!("/controller_epoch goes from {before} to {epoch} at {zxid}"));
             }
+        } else if let Some(topic) = configured_topic(path) {
+            self.on_topic_config(topic, data);
         } else if let Some(topic) = topic_of(path) {
             self.on_topic(zxid, topic, data, find);
         } else if let Some(partition) = state_of(path)
@@ -138,6 +152,13 @@ impl Cluster {
         {
             self.on_state(zxid, partition, state, version, find);
         }
+    }
+
+    fn on_topic_config(&mut self, topic: &str, data: &[u8]) {
+        let configs = znodes::decode_configs(data).unwrap_or_default();
+        let asked = configs.get("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
+        let least = self.min_isr.entry(topic.into()).or_insert(asked);
+        *least = asked.min(*least);
     }
 
     fn on_topic(&mut self, zxid: Zxid, topic: &str, data: &[u8], find: &mut Findings) {
@@ -222,7 +243,9 @@ impl Cluster {
     }
 
     fn on_deleted(&mut self, path: &str) {
-        if let Some(topic) = topic_of(path) {
+        if let Some(topic) = configured_topic(path) {
+            self.min_isr.remove(topic);
+        } else if let Some(topic) = topic_of(path) {
             self.partitions.retain(|name, _| &*name.topic != topic);
         } else if let Some(partition) = state_of(path) {
             self.partitions.remove(&partition);

@@ -449,8 +449,9 @@ impl Checks {
             BrokerNote::HighWatermark { partition, offset } => {
                 let Some(replica) = broker.partition(partition) else { return };
                 if let Some(leader) = replica.leader() {
-                    let members = leader.isr.maximal_len();
-                    judge_in_sync(id, partition, *offset, members, replica.min_isr(), find);
+                    let members = leader.isr.members().len() as u32;
+                    let needed = cluster.min_isr(&partition.topic, replica.replicas().len());
+                    judge_in_sync(id, partition, *offset, members, needed, find);
                     let in_sync = cluster.isr_led_by(partition, id, replica.leader_epoch().0);
                     logs.on_leader_high_watermark(id, partition, offset.0, in_sync, find);
                     if let Some(ghost) = logs.ghost(partition) {
@@ -474,6 +475,12 @@ impl Checks {
                 Hook::BecameFollower
             }
             BrokerNote::Acknowledged { partition, last, all: true, .. } => {
+                if let Some(replica) = broker.partition(partition)
+                    && let Some(leader) = replica.leader()
+                {
+                    let needed = cluster.min_isr(&partition.topic, replica.replicas().len());
+                    judge_in_sync(id, partition, last.next(), leader.isr.maximal_len(), needed, find);
+                }
                 logs.on_acknowledged(id, partition, last.0, find);
                 Hook::Acknowledged
             }

@@ -117,8 +117,9 @@ impl Partition {
         fx: &mut Effects<Effect>,
     ) -> Result<Appended, ErrorCode> {
         let Role::Leader(leader) = &self.role else { return Err(self.not_leading()) };
-        // It was cut a moment ago as a follower and cannot judge sequences yet: the producer asks again.
-        if self.log.must_reload_producers() {
+        // It was cut a moment ago as a follower and cannot judge sequences yet, or does not know what its topic allows: the
+        // producer asks again.
+        if self.log.must_reload_producers() || !self.settings_are_read {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         let in_sync = leader.isr.members().len() as u32;

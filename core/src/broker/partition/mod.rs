@@ -44,6 +44,9 @@ pub struct Context<'a> {
 pub struct Partition {
     pub log: Log,
     pub settings: TopicSettings,
+    /// What the topic overrides is known. Until then nothing is appended for a producer and nothing deleted, and what is
+    /// committed is on every replica.
+    pub settings_are_read: bool,
     /// Of the last LeaderAndIsr that was applied; −1 before the first.
     leader_epoch: LeaderEpoch,
     /// The version of the state znode that LeaderAndIsr came from.
@@ -67,6 +70,7 @@ impl Partition {
         Partition {
             log,
             settings,
+            settings_are_read: true,
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch(-1),
             replicas: Vec::new(),
@@ -110,7 +114,8 @@ impl Partition {
 
     /// How many in-sync replicas a write needs: never more than there are replicas.
     pub fn min_isr(&self) -> u32 {
-        self.settings.min_insync_replicas.min(self.replicas.len() as u32)
+        let all = self.replicas.len() as u32;
+        if self.settings_are_read { self.settings.min_insync_replicas.min(all) } else { all }
     }
 
     /// Whether a LeaderAndIsr of this epoch is news (C.5: only a higher leader epoch is, in ZooKeeper mode).

@@ -4,7 +4,7 @@ use super::*;
 use crate::api::kafka::{
     self, AlterConfigsResource, AlterableConfig, ElectLeadersRequest, ElectLeadersTopic, IncrementalAlterConfigsRequest,
 };
-use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_controller_epoch};
+use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_configs, encode_controller_epoch};
 use crate::check::isr::Cluster;
 use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, Zxid};
 use crate::ordered::OrdMap;
@@ -220,6 +220,22 @@ fn an_unclean_election_is_allowed_where_it_was_asked_for() {
     assert_eq!(allowed(&[set("orders", unclean, "false")]), [false, false]);
     assert_eq!(allowed(&[set("events", unclean, "true")]), [false, false], "another topic");
     assert_eq!(allowed(&[set("orders", "segment.bytes", "2000")]), [false, false], "another setting");
+}
+
+/// What a topic asks for is taken from its znode, never from the broker that is judged; the least of it since the topic was
+/// made, for a change reaches its leader late.
+#[test]
+fn how_many_replicas_a_topic_asks_for() {
+    let config = "/config/topics/orders";
+    let min = |value: &str| encode_configs(&OrdMap::from([("min.insync.replicas".to_owned(), value.to_owned())]));
+    let asked = |txns: &[Txn]| after(txns).0.min_isr("orders", 3);
+    assert_eq!(asked(&[]), 1);
+    assert_eq!(asked(&[create(config, min("2"))]), 2);
+    assert_eq!(asked(&[create(config, min("5"))]), 3, "no more than there are");
+    assert_eq!(asked(&[create(config, min("2")), set(config, min("3"), 1)]), 2);
+    assert_eq!(asked(&[create(config, min("2")), set(config, encode_configs(&OrdMap::new()), 1)]), 1);
+    let gone = Txn::Delete { path: ZPath::parse(config).unwrap() };
+    assert_eq!(asked(&[create(config, min("1")), gone, create(config, min("2"))]), 2, "another of its name");
 }
 
 #[test]
