@@ -2,6 +2,7 @@
 //! like anybody's writing; these writes are not fenced by the controller's epoch (protocol.md C.2).
 
 use super::place::{Refused, Start};
+use super::work::MOST_BYTES;
 use super::*;
 use crate::api::kafka::{
     AlterConfigsResult, AlterableConfig, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
@@ -54,6 +55,9 @@ struct Altered {
     error: ErrorCode,
 }
 
+/// Partitions that one CreateTopics may make. (Apache has no limit, and runs out of memory.)
+const MOST_PARTITIONS: usize = 10_000;
+
 impl Controller {
     /// Begins the CreateTopics at hand. `seats`: the brokers, if this is not the controller.
     pub(super) fn create_topics(&mut self, _: Now, seats: Option<Vec<Seat>>, fx: Fx<'_>) {
@@ -64,13 +68,22 @@ impl Controller {
             own.map(|(id, broker)| Seat { id: *id, rack: broker.info.rack.as_deref().map(Into::into) }).collect()
         });
         let mut creation = Creation { timeout_ms, validate_only, topics: Vec::new(), refused: Vec::new() };
-        let names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
+        let mut names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
+        sort_by(&mut names, Ord::cmp);
+        let mut room = MOST_PARTITIONS;
         for topic in topics {
-            let twice = names.iter().filter(|name| **name == topic.name).count() > 1;
-            let planned =
-                if twice { Err((ErrorCode::INVALID_REQUEST, "named twice")) } else { self.plan_topic(&topic, &seats) };
+            let next = names.partition_point(|name| *name <= topic.name);
+            let twice = next >= 2 && names[next - 2] == topic.name;
+            let planned = if twice {
+                Err((ErrorCode::INVALID_REQUEST, "named twice"))
+            } else {
+                self.plan_topic(&topic, &seats, room)
+            };
             match planned {
-                Ok(new) => creation.topics.push(new),
+                Ok(new) => {
+                    room -= new.info.partitions.len();
+                    creation.topics.push(new);
+                }
                 Err((error, why)) => creation.refused.push(CreatedTopic {
                     name: topic.name,
                     error,
@@ -93,7 +106,13 @@ impl Controller {
         self.ask(ops, Then::ConfigsSet(Box::new(creation)), fx);
     }
 
-    fn plan_topic(&mut self, topic: &CreatableTopic, seats: &[Seat]) -> Result<NewTopic, (ErrorCode, &'static str)> {
+    /// `room`: partitions that the request may still make.
+    fn plan_topic(
+        &mut self,
+        topic: &CreatableTopic,
+        seats: &[Seat],
+        room: usize,
+    ) -> Result<NewTopic, (ErrorCode, &'static str)> {
         let name = &*topic.name;
         let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name == "." || name == ".." || name.len() > 249 || !name.chars().all(is_legal) {
@@ -115,9 +134,23 @@ impl Controller {
             }
             configs.insert(config.name.clone(), value.clone());
         }
+        if znodes::encode_configs(&configs).len() > MOST_BYTES {
+            return Err((ErrorCode::INVALID_CONFIG, "its settings are too large for a znode"));
+        }
+        let asked = match topic.num_partitions {
+            -1 => self.settings.num_partitions.max(topic.assignments.len() as i32),
+            asked => asked,
+        };
+        if i64::from(asked) > room as i64 {
+            return Err((ErrorCode::INVALID_PARTITIONS, "one request makes at most 10000 partitions"));
+        }
         let replicas = if topic.assignments.is_empty() { self.placed(topic, seats)? } else { assigned(topic, seats)? };
         let partitions = (0..).zip(replicas.into_iter().map(Assignment::of)).collect();
-        Ok(NewTopic { name: topic.name.clone(), info: TopicInfo { id: self.draw_topic_id(), partitions }, configs })
+        let info = TopicInfo { id: self.draw_topic_id(), partitions };
+        if info.encode().len() > MOST_BYTES {
+            return Err((ErrorCode::INVALID_PARTITIONS, "its replicas are too many for a znode"));
+        }
+        Ok(NewTopic { name: topic.name.clone(), info, configs })
     }
 
     fn placed(

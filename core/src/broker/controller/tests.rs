@@ -3,9 +3,9 @@
 use super::*;
 use crate::api::kafka::{
     AlterPartitionData, AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterPartitionTopic,
-    ControlledShutdownRequest, CreatableAssignment, CreatableTopic, CreateTopicsRequest, DeleteTopicsRequest,
-    IsrMember, LeaderAndIsrResponse, ReassignablePartition, ReassignableTopic, StopReplicaResponse,
-    UpdateMetadataResponse,
+    ControlledShutdownRequest, CreatableAssignment, CreatableConfig, CreatableTopic, CreateTopicsRequest,
+    DeleteTopicsRequest, IsrMember, LeaderAndIsrResponse, ReassignablePartition, ReassignableTopic,
+    StopReplicaResponse, UpdateMetadataResponse,
 };
 use crate::broker::znodes::{BrokerInfo, Endpoint, PartitionState, TopicInfo};
 use crate::id::{BrokerEpoch, LeaderEpoch, PartitionEpoch, Zxid};
@@ -292,10 +292,14 @@ impl World {
             assignments: vec![assignment],
             ..Default::default()
         };
+        assert_eq!(self.ask_for_topics(vec![topic]), [ErrorCode::NONE]);
+    }
+
+    fn ask_for_topics(&mut self, topics: Vec<CreatableTopic>) -> Vec<ErrorCode> {
         let active = self.active();
-        let answer = self.ask(active, 90, 7, CreateTopicsRequest { topics: vec![topic], ..Default::default() });
+        let answer = self.ask(active, 90, 7, CreateTopicsRequest { topics, ..Default::default() });
         let Response::CreateTopics(answer) = answer else { panic!("{answer:?}") };
-        assert_eq!(answer.topics[0].error, ErrorCode::NONE);
+        answer.topics.iter().map(|topic| topic.error).collect()
     }
 
     fn active(&self) -> i32 {
@@ -404,6 +408,30 @@ fn the_first_broker_becomes_controller_and_a_topic_gets_its_first_leader() {
     assert_eq!(world.state("t"), "2 of 2,3 at 0/1, v0");
     assert!(world.sent.contains(&"2 LAI t-0 2@0 new".to_owned()), "{:?}", world.sent);
     assert!(world.sent.contains(&"3 LAI t-0 2@0 new".to_owned()), "{:?}", world.sent);
+}
+
+/// Nothing is planned that a client cannot have meant, and nothing asked that a keeper would hang up on.
+#[test]
+fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
+    let mut world = World::new(&[1, 2, 3]);
+    let topic = |name: &str, num_partitions: i32, value: &str| CreatableTopic {
+        name: name.into(),
+        num_partitions,
+        replication_factor: 1,
+        configs: vec![CreatableConfig { name: "x".to_owned(), value: Some(value.to_owned()), ..Default::default() }],
+        ..Default::default()
+    };
+    assert_eq!(world.ask_for_topics(vec![topic("t", i32::MAX, "")]), [ErrorCode::INVALID_PARTITIONS]);
+    let many = vec![topic("a", 6_000, ""), topic("b", 5_000, "")];
+    let dry = CreateTopicsRequest { topics: many, validate_only: true, ..Default::default() };
+    let Response::CreateTopics(answer) = world.ask(1, 90, 7, dry) else { panic!("another answer") };
+    let errors: Vec<ErrorCode> = answer.topics.iter().map(|topic| topic.error).collect();
+    assert_eq!(errors, [ErrorCode::INVALID_PARTITIONS, ErrorCode::NONE], "together they are too many");
+    let large = "x".repeat(2 << 20);
+    assert_eq!(world.ask_for_topics(vec![topic("c", 1, &large)]), [ErrorCode::INVALID_CONFIG]);
+    let twice = world.ask_for_topics(vec![topic("d", 1, ""), topic("e", 1, ""), topic("d", 1, "")]);
+    assert_eq!(twice.iter().filter(|error| **error == ErrorCode::INVALID_REQUEST).count(), 2, "{twice:?}");
+    world.create_topic("t", &[2, 3]);
 }
 
 #[test]

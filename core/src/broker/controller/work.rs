@@ -218,10 +218,18 @@ impl Controller {
     /// Asks ZooKeeper all of these at once; `then` has the answers in the same order.
     pub(super) fn ask(&mut self, ops: impl IntoIterator<Item = Op>, then: Then, fx: Fx<'_>) {
         assert!(self.waiting.is_none(), "a second round of questions while waiting for the first");
-        let asked: Vec<(Op, Option<Answer>)> = ops.into_iter().map(|op| (op, None)).collect();
+        // A keeper would hang up on what is too large for it, and on every connection after that. It is an error here.
+        let answer = |op: &Op| (bytes_of(op) > MOST_BYTES).then_some(Err(KeeperError::BADARGUMENTS));
+        let asked: Vec<(Op, Option<Answer>)> = ops
+            .into_iter()
+            .map(|op| {
+                let answer = answer(&op);
+                (op, answer)
+            })
+            .collect();
         let first = self.next_token;
         self.next_token += asked.len() as u64;
-        for (at, (op, _)) in asked.iter().enumerate() {
+        for (at, (op, _)) in asked.iter().enumerate().filter(|(_, (_, answer))| answer.is_none()) {
             fx.emit(Effect::Zk { token: first + at as u64, op: op.clone() });
         }
         self.waiting = Some(Waiting { first, asked, lost: OrdSet::new(), then });
@@ -289,6 +297,27 @@ impl Controller {
                 _ => {}
             }
         }
+    }
+}
+
+/// What a keeper takes in one request: `jute.maxbuffer`, less what frames it.
+pub(super) const MOST_BYTES: usize = 0xfffff - 1024;
+
+/// Paths and data of a request.
+fn bytes_of(op: &Op) -> usize {
+    match op {
+        Op::Create { path, data, .. } | Op::CreateWith { path, data, .. } | Op::Set { path, data, .. } => {
+            path.len() + data.as_ref().map_or(0, Bytes::len)
+        }
+        Op::Multi(parts) => parts.iter().map(|part| bytes_of(part) + 32).sum(),
+        Op::Exists { path, .. }
+        | Op::Get { path, .. }
+        | Op::Children { path, .. }
+        | Op::GetAcl { path }
+        | Op::SetAcl { path, .. }
+        | Op::Delete { path, .. }
+        | Op::Check { path, .. }
+        | Op::Sync { path } => path.len(),
     }
 }
 
