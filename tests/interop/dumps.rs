@@ -1,9 +1,11 @@
 //! Apache's own dump tools read our files, and agree with us on every offset, epoch and zxid.
 
 use crate::{java, must};
-use glasshouse_tests::process::ProcessCluster;
+use glasshouse_tests::process::{ProcessCluster, eventually, glasshouse, signal};
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Files below a folder whose names end so, in order.
 fn files(folder: &Path, ends: impl Fn(&str) -> bool + Copy) -> Vec<PathBuf> {
@@ -33,7 +35,7 @@ fn written() -> (PathBuf, usize) {
     cluster.must(&["topic", "create", "dumped", "--partitions", "1", "--replicas", "3"]);
     let lines = |from: usize| (from..from + 500).map(|n| format!("line {n}\n")).collect::<String>();
     let produce = |from| {
-        let mut command = std::process::Command::new(glasshouse_tests::process::glasshouse());
+        let mut command = Command::new(glasshouse());
         command.args(["produce", "dumped", "--acks", "all", "--bootstrap", &cluster.kafka]);
         must("glasshouse produce", &cluster, &mut command, &lines(from));
     };
@@ -46,6 +48,52 @@ fn written() -> (PathBuf, usize) {
     let data = cluster.data.clone();
     assert!(cluster.stop().success(), "the cluster stops in order");
     (data, 1000)
+}
+
+/// The snapshots of a keeper that makes one every few transactions, while these znodes were created.
+fn snapshots(names: &[String]) -> (PathBuf, Vec<PathBuf>) {
+    let data = std::env::temp_dir().join(format!("glasshouse-snapshots-{}", std::process::id()));
+    let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let [address, mesh] = free.map(|listener| listener.local_addr().expect("it is bound").to_string());
+    let mut keeper = Command::new(glasshouse())
+        .args(["node", "--roles", "keeper", "--keeper-id", "1", "--keeper-mesh", &mesh])
+        .args(["--keeper-listen", &address, "--keeper-snap-count", "10", "--data"])
+        .arg(&data)
+        .spawn()
+        .expect("glasshouse can be started");
+    for name in names {
+        eventually(&format!("{name} is created"), || {
+            let mut zk = Command::new(glasshouse());
+            zk.args(["zk", "--zookeeper", &address, "create", name, "x"]);
+            zk.output().expect("glasshouse can be started").status.success().then_some(())
+        });
+    }
+    signal("TERM", keeper.id());
+    assert!(keeper.wait().expect("a child can be waited for").success(), "the keeper stops in order");
+    let found = files(&data, |name| name.starts_with("snapshot."));
+    (data, found)
+}
+
+#[test]
+#[ignore = "needs Java: make interop"]
+fn apaches_formatter_reads_our_snapshots() {
+    let names: Vec<String> = (0..20).map(|n| format!("/formatted-{n}")).collect();
+    let (data, snapshots) = snapshots(&names);
+    assert!(!snapshots.is_empty(), "a snapshot every 10 transactions: {:?}", files(&data, |_| true));
+    let mut newest = 0;
+    for snapshot in &snapshots {
+        let list = snapshot.to_str().expect("a path in UTF-8");
+        let output = java(&["org.apache.zookeeper.server.SnapshotFormatter", list]).output().expect("Java runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("ZNode Details"), "{list}: {text}");
+        // Created one after the other: a snapshot has the first so many, and none after those.
+        let held = names.iter().take_while(|name| text.lines().any(|line| line == **name)).count();
+        let beyond = names[held..].iter().any(|name| text.lines().any(|line| line == *name));
+        assert!(!beyond && held >= newest, "{list} holds the first {held}, the one before {newest}: {text}");
+        newest = held;
+    }
+    assert!(newest > 0, "the newest snapshot holds some of them");
+    fs::remove_dir_all(data).expect("the folder can be removed");
 }
 
 #[test]
@@ -81,7 +129,9 @@ fn apaches_tools_read_our_files() {
     for index in files(&data, |name| name.ends_with(".index") || name.ends_with(".timeindex")) {
         let list = index.to_str().expect("a path in UTF-8");
         let output = java(&["kafka.tools.DumpLogSegments", "--index-sanity-check", "--files", list]).output();
-        let text = String::from_utf8_lossy(&output.expect("Java runs").stdout).into_owned();
+        let output = output.expect("Java runs");
+        let text = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned()).concat();
+        assert!(output.status.success() && text.contains(list), "{list}: {text}");
         assert!(!text.contains("mismatch") && !text.contains("Exception"), "{text}");
     }
 
@@ -106,12 +156,6 @@ fn apaches_tools_read_our_files() {
         }
         let name = journal.file_name().and_then(|name| name.to_str()).expect("a name");
         assert_eq!(format!("log.{:x}", zxids[0]), name, "a log is named after its first zxid");
-    }
-    for snapshot in files(&data, |name| name.starts_with("snapshot.")) {
-        let list = snapshot.to_str().expect("a path in UTF-8");
-        let output = java(&["org.apache.zookeeper.server.SnapshotFormatter", list]).output().expect("Java runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && text.contains("ZNode Details"), "{list}: {text}");
     }
     fs::remove_dir_all(data).expect("the folder can be removed");
 }
