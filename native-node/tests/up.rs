@@ -181,6 +181,49 @@ fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
 }
 
 #[test]
+fn a_folder_takes_no_other_number_of_keepers_and_no_fewer_brokers() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let data = data.to_str().unwrap();
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "1", "--data", data]);
+    let name = cluster.told["cluster"].clone();
+    assert_eq!(cluster.stop().0, Some(0));
+
+    let told = |keepers, brokers| {
+        let arguments = ["up", "--kafka-port", "0", "--zookeeper-port", "0", "--data", data];
+        refused(&[&arguments[..], &["--keepers", keepers, "--brokers", brokers]].concat(), 2)
+    };
+    let why = told("3", "1");
+    assert!(why.starts_with(&format!("glasshouse: --keepers 3: {data} was made with --keepers 1")), "{why}");
+    let why = told("1", "0");
+    assert!(why.starts_with(&format!("glasshouse: --brokers 0: {data} was made with --brokers 1")), "{why}");
+
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "2", "--data", data]);
+    assert_eq!((cluster.strings("kafka").len(), &cluster.told["cluster"]), (2, &name));
+    assert_eq!(cluster.stop().0, Some(0));
+    assert!(told("1", "1").contains("was made with --brokers 2"), "who joined belongs to it");
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused() {
+    let folder = Folder::new();
+    let [one, two] = ["one", "two"].map(|name| folder.0.join(name));
+    let names = [&one, &two].map(|data| {
+        let cluster = Cluster::start(&["--keepers", "1", "--brokers", "0", "--data", data.to_str().unwrap()]);
+        let name = cluster.told["cluster"].as_str().unwrap().to_owned();
+        assert_eq!(cluster.stop().0, Some(0));
+        name
+    });
+    std::fs::remove_dir_all(two.join("keeper-1")).unwrap();
+    std::fs::rename(one.join("keeper-1"), two.join("keeper-1")).unwrap();
+    let arguments = ["up", "--kafka-port", "0", "--zookeeper-port", "0", "--keepers", "1", "--brokers", "0", "--data"];
+    let why = refused(&[&arguments[..], &[two.to_str().unwrap()]].concat(), 1);
+    let [theirs, ours] = names;
+    let sentence = format!("belongs to keeper-1 of cluster {theirs}, not to keeper-1 of cluster {ours}");
+    assert!(why.contains(&sentence), "{why}");
+}
+
+#[test]
 fn children_do_not_outlive_a_parent_that_is_killed() {
     let mut cluster = Cluster::start(&["--processes", "--keepers", "1", "--brokers", "1"]);
     let pids = ["keeper-1", "broker-1"].map(|name| cluster.pid(name).unwrap());
