@@ -164,6 +164,7 @@ fn without_a_cluster_every_command_says_what_to_do() {
         &["zk", "fly", "/"],
         &["zk", "get"],
         &["stone", "kill"],
+        &["zk", "set", "/a", "v", "--version", "9"],
         &["completions", "abacus"],
     ] {
         let ended = ended(glasshouse(arguments).stdin(Stdio::null()).output().unwrap());
