@@ -208,7 +208,8 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         }
     }
     if let Some(http) = sockets.http {
-        let routes = Routes { inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
+        let routes =
+            Routes { me: config.me, inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
         tokio::spawn(http::serve(listener(http)?, move |request| routes.clone().answer(request)));
     }
     let host = Host::new(Parts {

@@ -170,6 +170,9 @@ fn without_a_cluster_every_command_says_what_to_do() {
         &["zk", "fly", "/"],
         &["zk", "get"],
         &["stone", "kill"],
+        &["stone", "cut", "broker-1", "broker-1"],
+        &["stone", "slow", "keeper-1", "keeper-1", "5"],
+        &["stone", "reply", "keeper-1", "lost"],
         &["zk", "set", "/a", "v", "--version", "9"],
         &["completions", "abacus"],
     ] {
