@@ -303,6 +303,21 @@ fn wrong_arguments_are_one_sentence() {
 }
 
 #[test]
+fn files_that_hold_no_certificate_are_found_out_before_anything_is_made() {
+    let folder = Folder::new();
+    let (empty, data) = (folder.0.join("empty.pem"), folder.0.join("data"));
+    std::fs::write(&empty, "nothing of the kind\n").unwrap();
+    let (file, data_flag) = (empty.to_str().unwrap(), data.to_str().unwrap());
+    let arguments = ["node", "--roles", "keeper", "--keeper-id", "1", "--data", data_flag];
+    let tls = ["--tls-certificate", file, "--tls-key", file, "--tls-authority", file];
+    for check in [&["--check"][..], &[]] {
+        let why = refused(&[&arguments[..], &tls, check].concat(), 2);
+        assert_eq!(why, format!("glasshouse: TLS: {file}: there is no certificate in it"));
+        assert!(!data.exists(), "nothing was made");
+    }
+}
+
+#[test]
 fn a_node_says_which_port_it_cannot_have() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
