@@ -73,8 +73,14 @@ const FREE: [&str; 4] = ["--kafka-port", "0", "--zookeeper-port", "0"];
 
 impl Cluster {
     fn start(arguments: &[&str]) -> Cluster {
+        Cluster::start_with(arguments, Stdio::inherit())
+    }
+
+    /// With its standard error there.
+    fn start_with(arguments: &[&str], errors: Stdio) -> Cluster {
         let mut command = glasshouse(&["up", "--json"]);
-        let mut child = command.args(FREE).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        command.args(FREE).args(arguments).stdout(Stdio::piped()).stderr(errors);
+        let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
@@ -221,6 +227,58 @@ fn a_node_of_another_cluster_is_refused() {
     let [theirs, ours] = names;
     let sentence = format!("belongs to keeper-1 of cluster {theirs}, not to keeper-1 of cluster {ours}");
     assert!(why.contains(&sentence), "{why}");
+}
+
+#[test]
+fn the_rest_serves_without_those_that_cannot_start() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "3", "--brokers", "2", "--data", data.to_str().unwrap()];
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    let damage = |node: &str| std::fs::write(data.join(node).join("glasshouse.identity"), "no such thing\n").unwrap();
+    damage("keeper-2");
+    damage("broker-1");
+    let errors = folder.0.join("errors");
+    for processes in [&[][..], &["--processes"]] {
+        let file = std::fs::File::create(&errors).unwrap();
+        let cluster = Cluster::start_with(&[&arguments[..], processes].concat(), file.into());
+        let nodes = cluster.told["nodes"].as_array().unwrap();
+        let down: Vec<_> = nodes.iter().filter(|node| node["pid"].is_null()).map(|node| &node["name"]).collect();
+        let said = std::fs::read_to_string(&errors).unwrap();
+        assert_eq!(down, ["keeper-2", "broker-1"], "{said}");
+        for node in ["keeper-2", "broker-1"] {
+            let told =
+                said.lines().filter(|line| line.starts_with(&format!("glasshouse: {node} "))).collect::<Vec<_>>();
+            let [told] = told[..] else { panic!("{said}") };
+            assert!(told.contains("is damaged: it does not say whose folder this is; the others go on"), "{told}");
+            let cure = format!("move {} away: into an empty folder it copies", data.join(node).display());
+            assert_eq!(told.contains(&cure), node == "keeper-2", "{told}");
+        }
+        assert_eq!(cluster.stop().0, Some(0));
+    }
+
+    damage("keeper-3");
+    let gives_up = glasshouse(&["up", "--json"]).args(FREE).args(arguments).output().unwrap();
+    let said = String::from_utf8(gives_up.stderr).unwrap();
+    assert_eq!((gives_up.status.code(), gives_up.stdout), (Some(1), Vec::new()), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("glasshouse: keeper-3 did not start: "), "{said}");
+    assert!(last.ends_with("; 1 of 3 keepers are no majority"), "{said}");
+}
+
+#[test]
+fn a_keeper_that_lost_its_folder_comes_back() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "3", "--brokers", "1", "--data", data.to_str().unwrap()];
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    std::fs::rename(data.join("keeper-2"), folder.0.join("damaged")).unwrap();
+    let cluster = Cluster::start(&arguments);
+    let nodes = cluster.told["nodes"].as_array().unwrap();
+    assert!(nodes.iter().all(|node| node["pid"].is_u64()), "{nodes:?}");
+    let http = nodes.iter().find(|node| node["name"] == "keeper-2").unwrap()["http"].as_str().unwrap().to_owned();
+    until("keeper-2 serves", || get(&http, "/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    assert_eq!(cluster.stop().0, Some(0));
 }
 
 #[test]
