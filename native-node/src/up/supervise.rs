@@ -7,7 +7,7 @@ use super::describe::{Cluster, Node};
 use super::member::{Body, End, How};
 use super::plan::{Plan, Planned};
 use super::ready;
-use crate::config::Role;
+use crate::config::{NodeConfig, Role};
 use crate::observe::http;
 use crate::shutdown::Signals;
 use anyhow::{Context, Result, anyhow};
@@ -211,6 +211,7 @@ impl Supervisor {
             }
         }
         tracing::debug!("the cluster serves after {} ms", started.elapsed().as_millis());
+        self.name_the_cure();
         Ok(true)
     }
 
@@ -218,12 +219,14 @@ impl Supervisor {
     fn begin(&mut self, at: usize, wait: bool) -> Result<()> {
         match self.start(at, wait) {
             Ok(()) => Ok(()),
-            Err(error) => {
-                let (name, why) = (self.name(at).to_string(), format!("{error:#}"));
-                let why = why.strip_prefix(&name).and_then(|why| why.strip_prefix(": ")).unwrap_or(&why);
-                self.do_without(at, &format!("did not start: {why}"))
-            }
+            Err(error) => self.do_without(at, &format!("did not start: {}", self.words(at, &error))),
         }
+    }
+
+    /// Why a node did not start, without its name.
+    fn words(&self, at: usize, error: &anyhow::Error) -> String {
+        let why = format!("{error:#}");
+        why.strip_prefix(&format!("{}: ", self.name(at))).unwrap_or(&why).to_owned()
     }
 
     /// Those of a kind that did not end: their numbers, and where their clients connect.
@@ -264,16 +267,21 @@ impl Supervisor {
         if let Some(why) = too_few(keeper, self.there(keeper).len(), all) {
             return Err(anyhow!("{} {how}; {why}", self.name(at)));
         }
-        let cure = match keeper {
-            true => format!(
-                "; the others go on, and if its files are damaged, move {} away: into an empty folder it copies \
-                 everything from its leader",
-                self.members[at].planned.config.data.display()
-            ),
-            false => "; the others go on".to_owned(),
-        };
-        self.report(at, how, &cure);
+        self.report(at, how, "; the others go on");
         Ok(())
+    }
+
+    /// What helps a keeper whose files are damaged. Not said before a majority serves: its folder may hold what the
+    /// others lack.
+    fn name_the_cure(&self) {
+        for member in self.members.iter().filter(|member| member.is_keeper() && member.body.is_none()) {
+            let NodeConfig { me, data, .. } = &member.planned.config;
+            let data = data.display();
+            eprintln!(
+                "glasshouse: if the files of {me} are damaged, move {data} away: into an empty folder it copies \
+                 everything from its leader"
+            );
+        }
     }
 
     /// Whether one broker at least serves; tells of those that do not.
@@ -370,7 +378,7 @@ impl Supervisor {
     }
 
     /// Tells of a node that is down, and sees to it that it is started again.
-    fn report(&mut self, at: usize, how: &str, cure: &str) {
+    fn report(&mut self, at: usize, how: &str, rest: &str) {
         let name = self.name(at);
         let member = &mut self.members[at];
         tracing::warn!(node = %name, "{how}");
@@ -378,18 +386,18 @@ impl Supervisor {
             let lasted = member.since.elapsed() >= LASTED;
             member.pause = if lasted { RESTART_AFTER.0 } else { member.pause };
             member.again = Some(Instant::now() + member.pause);
-            eprintln!("glasshouse: {name} {how}; it is started again in {} ms{cure}", member.pause.as_millis());
+            eprintln!("glasshouse: {name} {how}; it is started again in {} ms{rest}", member.pause.as_millis());
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
         } else {
-            eprintln!("glasshouse: {name} {how}{cure}");
+            eprintln!("glasshouse: {name} {how}{rest}");
         }
     }
 
     fn start_again(&mut self, at: usize) -> Result<()> {
         if let Err(error) = self.start(at, false) {
-            let name = self.name(at);
-            tracing::warn!(node = %name, "cannot be started again: {error:#}");
-            eprintln!("glasshouse: {name} cannot be started again: {error:#}");
+            let (name, why) = (self.name(at), self.words(at, &error));
+            tracing::warn!(node = %name, "cannot be started again: {why}");
+            eprintln!("glasshouse: {name} cannot be started again: {why}");
             let member = &mut self.members[at];
             member.again = Some(Instant::now() + member.pause);
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
