@@ -6,7 +6,7 @@ use crate::disk::{FileDisk, Identity};
 use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
 use crate::net::doors::Doors;
-use crate::net::mesh::{Mesh, MeshConfig};
+use crate::net::mesh::{Mesh, MeshConfig, Tls};
 use crate::net::{self, Limits};
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::boot::{Beginning, What};
@@ -173,6 +173,8 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
             inbox.put_blocking(Incoming::SyncDone { lane, result });
         })
     };
+    // Before there is a folder.
+    config.tls.as_ref().map_or(Ok(()), Tls::check)?;
     let identity = Identity { cluster: config.cluster.clone(), node: config.me };
     let mut store = Store::new(FileDisk::open(&config.data, &identity, config.hold, done)?);
     let clock = Clock::new();
@@ -208,7 +210,8 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         }
     }
     if let Some(http) = sockets.http {
-        let routes = Routes { inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
+        let routes =
+            Routes { me: config.me, inbox: inbox.clone(), stones: stones.clone(), allow_stones: config.stones };
         tokio::spawn(http::serve(listener(http)?, move |request| routes.clone().answer(request)));
     }
     let host = Host::new(Parts {

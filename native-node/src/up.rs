@@ -6,6 +6,7 @@
 mod control;
 pub mod describe;
 pub mod inherit;
+mod layout;
 mod member;
 mod plan;
 mod ready;

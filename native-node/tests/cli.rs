@@ -103,6 +103,13 @@ impl Cluster {
     /// As [`ok`](Cluster::ok), with what stands on standard input.
     #[track_caller]
     fn feed(&self, arguments: &[&str], input: &str) -> String {
+        let ended = self.fed(arguments, input);
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        ended.out
+    }
+
+    /// How a run ends that has this on standard input.
+    fn fed(&self, arguments: &[&str], input: &str) -> Ended {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -111,8 +118,7 @@ impl Cluster {
         let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
         let ended = ended(child.wait_with_output().unwrap());
         writer.join().unwrap().unwrap();
-        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
-        ended.out
+        ended
     }
 
     /// Runs what must fail with this code; gives what it said of it.
@@ -164,6 +170,10 @@ fn without_a_cluster_every_command_says_what_to_do() {
         &["zk", "fly", "/"],
         &["zk", "get"],
         &["stone", "kill"],
+        &["stone", "cut", "broker-1", "broker-1"],
+        &["stone", "slow", "keeper-1", "keeper-1", "5"],
+        &["stone", "reply", "keeper-1", "lost"],
+        &["zk", "set", "/a", "v", "--version", "9"],
         &["completions", "abacus"],
     ] {
         let ended = ended(glasshouse(arguments).stdin(Stdio::null()).output().unwrap());
@@ -300,6 +310,20 @@ fn znodes(cluster: &Cluster) {
     let said = cluster.feed(&["zk"], "create -e /mine 'two words'\nget /mine\nquit\n");
     assert!(said.contains("/mine\ntwo words\n"), "{said}");
     cluster.fails(3, &["zk", "stat", "/mine"]);
+
+    // A script goes on after what fails, and ends with what went wrong first.
+    for (script, code) in [
+        ("ls /nope\nls /\n", 3),
+        ("ls /\nset /brokers x --if-version 7\nls /nope\n", 1),
+        ("get nope\nls /nope\n", 2),
+        ("fly /\nls /\nquit\n", 2),
+        ("get '/brokers\nls /\n", 2),
+        ("ls /\n\nhelp\n", 0),
+    ] {
+        let ended = cluster.fed(&["zk"], script);
+        assert_eq!(ended.code, code, "{script:?}: {ended:?}");
+        assert_eq!(ended.out.contains("brokers\n"), script.contains("ls /\n"), "{script:?}: {ended:?}");
+    }
 }
 
 #[test]

@@ -73,8 +73,14 @@ const FREE: [&str; 4] = ["--kafka-port", "0", "--zookeeper-port", "0"];
 
 impl Cluster {
     fn start(arguments: &[&str]) -> Cluster {
+        Cluster::start_with(arguments, Stdio::inherit())
+    }
+
+    /// With its standard error there.
+    fn start_with(arguments: &[&str], errors: Stdio) -> Cluster {
         let mut command = glasshouse(&["up", "--json"]);
-        let mut child = command.args(FREE).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        command.args(FREE).args(arguments).stdout(Stdio::piped()).stderr(errors);
+        let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
@@ -147,8 +153,12 @@ fn a_cluster_in_one_process_serves_and_stops_in_order() {
     assert_eq!(nodes.len(), 6);
     for node in nodes {
         assert_eq!(node["pid"].as_u64(), Some(u64::from(cluster.child.id())));
-        let answer = get(node["http"].as_str().unwrap(), "/readyz").unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{node}: {answer}");
+        let ready = || get(node["http"].as_str().unwrap(), "/readyz").filter(|it| it.starts_with("HTTP/1.1 200"));
+        match node["role"].as_str() {
+            // One that is slow to follow is not waited for.
+            Some("keeper") => until("a keeper follows", || ready().map(drop)),
+            _ => assert!(ready().is_some(), "{node}"),
+        }
     }
     for address in kafka.iter().chain(&zookeeper) {
         TcpStream::connect(address).unwrap();
@@ -178,6 +188,103 @@ fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
     assert!(folder.0.join("keeper-1").exists(), "what was asked for by name stays");
     let pid = rustix::process::Pid::from_raw(i32::try_from(keeper).unwrap()).unwrap();
     until("keeper-1 is gone", || rustix::process::test_kill_process(pid).is_err().then_some(()));
+}
+
+#[test]
+fn a_folder_takes_no_other_number_of_keepers_and_no_fewer_brokers() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let data = data.to_str().unwrap();
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "1", "--data", data]);
+    let name = cluster.told["cluster"].clone();
+    assert_eq!(cluster.stop().0, Some(0));
+
+    let told = |keepers, brokers| {
+        let arguments = ["up", "--kafka-port", "0", "--zookeeper-port", "0", "--data", data];
+        refused(&[&arguments[..], &["--keepers", keepers, "--brokers", brokers]].concat(), 2)
+    };
+    let why = told("3", "1");
+    assert!(why.starts_with(&format!("glasshouse: --keepers 3: {data} was made with --keepers 1")), "{why}");
+    let why = told("1", "0");
+    assert!(why.starts_with(&format!("glasshouse: --brokers 0: {data} was made with --brokers 1")), "{why}");
+
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "2", "--data", data]);
+    assert_eq!((cluster.strings("kafka").len(), &cluster.told["cluster"]), (2, &name));
+    assert_eq!(cluster.stop().0, Some(0));
+    assert!(told("1", "1").contains("was made with --brokers 2"), "who joined belongs to it");
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused() {
+    let folder = Folder::new();
+    let [one, two] = ["one", "two"].map(|name| folder.0.join(name));
+    let names = [&one, &two].map(|data| {
+        let cluster = Cluster::start(&["--keepers", "1", "--brokers", "0", "--data", data.to_str().unwrap()]);
+        let name = cluster.told["cluster"].as_str().unwrap().to_owned();
+        assert_eq!(cluster.stop().0, Some(0));
+        name
+    });
+    std::fs::remove_dir_all(two.join("keeper-1")).unwrap();
+    std::fs::rename(one.join("keeper-1"), two.join("keeper-1")).unwrap();
+    let arguments = ["up", "--kafka-port", "0", "--zookeeper-port", "0", "--keepers", "1", "--brokers", "0", "--data"];
+    let why = refused(&[&arguments[..], &[two.to_str().unwrap()]].concat(), 1);
+    let [theirs, ours] = names;
+    let sentence = format!("belongs to keeper-1 of cluster {theirs}, not to keeper-1 of cluster {ours}");
+    assert!(why.contains(&sentence), "{why}");
+}
+
+#[test]
+fn the_rest_serves_without_those_that_cannot_start() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "3", "--brokers", "2", "--data", data.to_str().unwrap()];
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    let damage = |node: &str| std::fs::write(data.join(node).join("glasshouse.identity"), "no such thing\n").unwrap();
+    damage("keeper-2");
+    damage("broker-1");
+    let errors = folder.0.join("errors");
+    for processes in [&[][..], &["--processes"]] {
+        let file = std::fs::File::create(&errors).unwrap();
+        let cluster = Cluster::start_with(&[&arguments[..], processes].concat(), file.into());
+        let nodes = cluster.told["nodes"].as_array().unwrap();
+        let down: Vec<_> = nodes.iter().filter(|node| node["pid"].is_null()).map(|node| &node["name"]).collect();
+        let said = std::fs::read_to_string(&errors).unwrap();
+        assert_eq!(down, ["keeper-2", "broker-1"], "{said}");
+        for node in ["keeper-2", "broker-1"] {
+            let told =
+                said.lines().filter(|line| line.starts_with(&format!("glasshouse: {node} "))).collect::<Vec<_>>();
+            let [told] = told[..] else { panic!("{said}") };
+            assert!(told.contains("is damaged: it does not say whose folder this is; the others go on"), "{told}");
+            let folder = data.join(node);
+            let cure = format!("glasshouse: if the files of {node} are damaged, move {} away", folder.display());
+            assert_eq!(said.contains(&cure), node == "keeper-2", "{said}");
+        }
+        assert_eq!(cluster.stop().0, Some(0));
+    }
+
+    damage("keeper-3");
+    let gives_up = glasshouse(&["up", "--json"]).args(FREE).args(arguments).output().unwrap();
+    let said = String::from_utf8(gives_up.stderr).unwrap();
+    assert_eq!((gives_up.status.code(), gives_up.stdout), (Some(1), Vec::new()), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("glasshouse: keeper-3 did not start: "), "{said}");
+    assert!(last.ends_with("; 1 of 3 keepers are no majority"), "{said}");
+    assert!(!said.contains("away"), "keeper-2 may hold what the others lack: {said}");
+}
+
+#[test]
+fn a_keeper_that_lost_its_folder_comes_back() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "3", "--brokers", "1", "--data", data.to_str().unwrap()];
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    std::fs::rename(data.join("keeper-2"), folder.0.join("damaged")).unwrap();
+    let cluster = Cluster::start(&arguments);
+    let nodes = cluster.told["nodes"].as_array().unwrap();
+    assert!(nodes.iter().all(|node| node["pid"].is_u64()), "{nodes:?}");
+    let http = nodes.iter().find(|node| node["name"] == "keeper-2").unwrap()["http"].as_str().unwrap().to_owned();
+    until("keeper-2 serves", || get(&http, "/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    assert_eq!(cluster.stop().0, Some(0));
 }
 
 #[test]
@@ -256,6 +363,21 @@ fn wrong_arguments_are_one_sentence() {
     for (arguments, sentence) in cases {
         let why = refused(arguments, 2);
         assert!(why.starts_with(sentence), "{arguments:?}: {why}");
+    }
+}
+
+#[test]
+fn files_that_hold_no_certificate_are_found_out_before_anything_is_made() {
+    let folder = Folder::new();
+    let (empty, data) = (folder.0.join("empty.pem"), folder.0.join("data"));
+    std::fs::write(&empty, "nothing of the kind\n").unwrap();
+    let (file, data_flag) = (empty.to_str().unwrap(), data.to_str().unwrap());
+    let arguments = ["node", "--roles", "keeper", "--keeper-id", "1", "--data", data_flag];
+    let tls = ["--tls-certificate", file, "--tls-key", file, "--tls-authority", file];
+    for check in [&["--check"][..], &[]] {
+        let why = refused(&[&arguments[..], &tls, check].concat(), 2);
+        assert_eq!(why, format!("glasshouse: TLS: {file}: there is no certificate in it"));
+        assert!(!data.exists(), "nothing was made");
     }
 }
 

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// A Kafka and ZooKeeper cluster you can see through, and throw stones at.
 #[derive(Debug, Parser)]
-#[command(name = "glasshouse", version, propagate_version = true)]
+#[command(name = "glasshouse", version)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -108,6 +108,9 @@ mod tests {
         let unknown = sentence("glasshouse up --broker 3");
         assert!(unknown.starts_with("unexpected argument '--broker' found"), "{unknown}");
         assert!(unknown.contains("--brokers") && !unknown.contains('\n'), "{unknown}");
+        let version = sentence("glasshouse zk set /a v --version 9");
+        assert!(version.starts_with("unexpected argument '--version' found"), "{version}");
+        assert!(version.contains("'--if-version'") && !version.contains('\n'), "{version}");
         let value = sentence("glasshouse up --kafka-port 70000");
         assert!(value.contains("'70000'") && value.contains("--kafka-port") && !value.contains('\n'), "{value}");
     }

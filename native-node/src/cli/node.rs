@@ -39,6 +39,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let sockets = process.nodes.iter().map(Sockets::bind).collect::<Result<Vec<_>, _>>();
         (sockets.map_err(|why| anyhow!(why))?, None)
     };
+    let last_words = parent.as_ref().and_then(|parent| parent.try_clone().ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
         let signals = Signals::new().context("signals cannot be heard")?;
@@ -57,7 +58,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     });
     // A thread that still waits for the parent does not keep us.
     runtime.shutdown_background();
-    ended
+    match (ended, last_words) {
+        // Who started us tells it; if it is gone, we do.
+        (Err(why), Some(parent)) if inherit::say_why(&parent, &format!("{why:#}")) => Ok(ExitCode::FAILURE),
+        (ended, _) => ended,
+    }
 }
 
 async fn serve(

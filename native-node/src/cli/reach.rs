@@ -121,19 +121,30 @@ pub fn run(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> 
 pub fn ended(outcome: Result<ExitCode>) -> Result<ExitCode> {
     let error = match outcome {
         Ok(code) => return Ok(code),
-        Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
         Err(error) => error,
     };
-    if let Some(not_so) = error.downcast_ref::<NotSo>() {
-        eprintln!("glasshouse: {not_so}");
-        return Ok(ExitCode::from(3));
+    let trouble = error.downcast_ref::<Error>().map(told);
+    match exit_code(&error) {
+        0 => Ok(ExitCode::SUCCESS),
+        3 => {
+            eprintln!("glasshouse: {}", trouble.unwrap_or_else(|| error.to_string()));
+            Ok(ExitCode::from(3))
+        }
+        _ => Err(trouble.map_or(error, |trouble| anyhow!(trouble))),
     }
-    let Some(trouble) = error.downcast_ref::<Error>() else { return Err(error) };
-    if is_missing(trouble) {
-        eprintln!("glasshouse: {}", told(trouble));
-        return Ok(ExitCode::from(3));
+}
+
+/// What a command that fails so ends with, as [`EXIT_CODES`] says.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if is_broken_pipe(error) {
+        0
+    } else if error.is::<NotSo>() || error.downcast_ref::<Error>().is_some_and(is_missing) {
+        3
+    } else if error.is::<Usage>() {
+        2
+    } else {
+        1
     }
-    Err(anyhow!(told(trouble)))
 }
 
 fn is_missing(error: &Error) -> bool {

@@ -2,7 +2,9 @@
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
 use super::term::{Out, plain};
+use crate::config::Usage;
 use anyhow::{Context, Result, anyhow, bail};
+use glasshouse_core::id::NodeId;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,6 +79,7 @@ pub enum Reply {
 /// # Errors
 /// The cluster is not there, or does not take stones.
 pub fn run(args: Args) -> Result<ExitCode> {
+    args.stone.check()?;
     run_async(async move {
         let control = control(&args)?;
         let mut out = Out::new(args.reach.json);
@@ -113,6 +116,26 @@ fn control(args: &Args) -> Result<String> {
 }
 
 impl Stone {
+    /// What could do nothing is not thrown.
+    fn check(&self) -> Result<(), Usage> {
+        match self {
+            Stone::Cut { a, b } | Stone::Slow { a, b, .. } | Stone::Heal { a: Some(a), b: Some(b) } if a == b => {
+                Err(Usage(format!("a link is between two nodes, not between {} and itself", plain(a))))
+            }
+            Stone::Reply { node, .. } if matches!(NodeId::parse(node), Some(NodeId::Keeper(_))) => {
+                Err(Usage(format!("{node} is a keeper, and only brokers answer Produce: name a broker")))
+            }
+            Stone::Kill { .. }
+            | Stone::Restart { .. }
+            | Stone::Pause { .. }
+            | Stone::Resume { .. }
+            | Stone::Cut { .. }
+            | Stone::Slow { .. }
+            | Stone::Heal { .. }
+            | Stone::Reply { .. } => Ok(()),
+        }
+    }
+
     /// What is sent for it; a stone at a link is thrown from both ends.
     fn bodies(&self) -> Vec<Value> {
         let on = |stone: &str, node: &str| vec![json!({"stone": stone, "on": node})];

@@ -210,12 +210,9 @@ fn tls(general: &General) -> Result<Option<Tls>, Usage> {
         }
         return Err(Usage("TLS needs all of tls-certificate, tls-key and tls-authority".to_owned()));
     };
-    for file in [certificate, key, authority] {
-        if let Err(error) = std::fs::File::open(file) {
-            return Err(Usage(format!("{} cannot be read: {error}", file.display())));
-        }
-    }
-    Ok(Some(Tls { certificate: certificate.clone(), key: key.clone(), authority: authority.clone() }))
+    let tls = Tls { certificate: certificate.clone(), key: key.clone(), authority: authority.clone() };
+    tls.check().map_err(|why| Usage(format!("TLS: {why}")))?;
+    Ok(Some(tls))
 }
 
 fn names(pairs: &[String]) -> Result<BTreeMap<NodeId, Address>, Usage> {

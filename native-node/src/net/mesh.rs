@@ -81,6 +81,16 @@ pub struct Tls {
     pub authority: PathBuf,
 }
 
+impl Tls {
+    /// Reads the files as a node does that starts.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub fn check(&self) -> Result<(), String> {
+        tls::Ends::load(self).map(drop)
+    }
+}
+
 /// What everything in a node's mesh shares.
 struct Shared {
     config: MeshConfig,

@@ -29,6 +29,7 @@ pub enum Question {
 /// What answers.
 #[derive(Clone, Debug)]
 pub struct Routes {
+    pub me: NodeId,
     pub inbox: Inbox,
     pub stones: Stones,
     /// Stones may be thrown.
@@ -85,24 +86,27 @@ impl Routes {
             Stone::Pause => self.stones.change(|lying| lying.paused = true),
             Stone::Resume => self.stones.change(|lying| lying.paused = false),
             Stone::Cut { node } => {
-                let node = parse(&node)?;
+                let node = self.other(&node)?;
                 self.stones.change(|lying| {
                     lying.cut.insert(node);
                 });
             }
             Stone::Slow { node, ms } => {
-                let node = parse(&node)?;
+                let node = self.other(&node)?;
                 self.stones.change(|lying| {
                     lying.slow.insert(node, Duration::from_millis(ms));
                 });
             }
             Stone::Heal { node: None } => self.stones.change(|lying| *lying = Default::default()),
             Stone::Heal { node: Some(node) } => {
-                let node = parse(&node)?;
+                let node = self.other(&node)?;
                 self.stones.change(|lying| {
                     lying.cut.remove(&node);
                     lying.slow.remove(&node);
                 });
+            }
+            Stone::Reply { .. } if !matches!(self.me, NodeId::Broker(_)) => {
+                return Err(format!("{} is no broker, and only brokers answer Produce: name a broker", self.me));
             }
             Stone::Reply { how, ms, code } => {
                 let stone = match how {
@@ -120,10 +124,15 @@ impl Routes {
         }
         Ok(())
     }
-}
 
-fn parse(node: &str) -> Result<NodeId, String> {
-    NodeId::parse(node).ok_or_else(|| format!("{node:?} is no node's name: write keeper-1 or broker-2"))
+    /// The other end of a link.
+    fn other(&self, node: &str) -> Result<NodeId, String> {
+        match NodeId::parse(node) {
+            Some(node) if node == self.me => Err(format!("a link is between two nodes, not between {node} and itself")),
+            Some(node) => Ok(node),
+            None => Err(format!("{node:?} is no node's name: write keeper-1 or broker-2")),
+        }
+    }
 }
 
 fn stuck() -> Response {
@@ -185,7 +194,7 @@ mod tests {
     async fn stones_are_thrown_and_healed() {
         let (inbox, mut receiver) = Inbox::new();
         let stones = Stones::default();
-        let routes = Routes { inbox, stones: stones.clone(), allow_stones: true };
+        let routes = Routes { me: NodeId::Broker(1), inbox, stones: stones.clone(), allow_stones: true };
         let broker = NodeId::Broker(2);
         for body in [
             r#"{"stone":"pause"}"#,
@@ -211,7 +220,7 @@ mod tests {
     async fn what_is_no_stone_or_not_allowed_is_refused() {
         let (inbox, _receiver) = Inbox::new();
         let stones = Stones::default();
-        let routes = Routes { inbox, stones: stones.clone(), allow_stones: true };
+        let routes = Routes { me: NodeId::keeper(1), inbox, stones: stones.clone(), allow_stones: true };
         for body in [
             "",
             "{}",
@@ -219,6 +228,10 @@ mod tests {
             r#"{"stone":"cut","node":"moon-1"}"#,
             r#"{"stone":"fire"}"#,
             r#"{"stone":"reply","how":"odd"}"#,
+            // What could do nothing.
+            r#"{"stone":"cut","node":"keeper-1"}"#,
+            r#"{"stone":"slow","node":"keeper-1","ms":5}"#,
+            r#"{"stone":"reply","how":"lost"}"#,
         ] {
             assert_eq!(routes.clone().answer(post(body)).await.status, 400, "{body}");
         }
@@ -230,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn probes_ask_the_loop() {
         let (inbox, mut receiver) = Inbox::new();
-        let routes = Routes { inbox, stones: Stones::default(), allow_stones: false };
+        let routes = Routes { me: NodeId::keeper(1), inbox, stones: Stones::default(), allow_stones: false };
         let asking = tokio::spawn(routes.clone().answer(get("/readyz")));
         let Some(Incoming::Asked(Question::Ready(answer))) = receiver.recv().await else { panic!("not asked") };
         answer.send(Err("it looks for a leader".to_owned())).unwrap();

@@ -1,6 +1,6 @@
 //! Sockets that a parent binds and its child uses: they go over a socket pair that is the child's standard input. No
 //! other process can take a port in between, and peers that dial before the child is ready wait instead of being refused.
-//! While the pair is open the parent lives; its end is the child's end.
+//! While the pair is open the parent lives; its end is the child's end. The child's last words go back over it.
 
 use crate::config::NodeConfig;
 use crate::node::Sockets;
@@ -8,7 +8,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use std::io::{IoSlice, IoSliceMut, Read};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +16,8 @@ use std::os::unix::net::UnixStream;
 
 /// Sockets of one process: three for each of two roles.
 const MOST: usize = 6;
+/// Of a child's last words, in bytes.
+const LONGEST: u64 = 4096;
 
 /// Hands sockets over, in the order clients, mesh, HTTP.
 ///
@@ -60,6 +62,21 @@ fn receive(parent: &UnixStream) -> std::io::Result<Vec<OwnedFd>> {
         }
     }
     Ok(received)
+}
+
+/// Tells the parent why its child ends. False if nobody hears it.
+pub fn say_why(mut parent: &UnixStream, why: &str) -> bool {
+    parent.write_all(why.as_bytes()).is_ok()
+}
+
+/// Why a child that is gone has ended, if it said so.
+pub fn hear_why(child: UnixStream) -> Option<String> {
+    child.set_nonblocking(true).ok()?;
+    let mut said = Vec::new();
+    // It may be reset before its end is read: what was said counts.
+    let _ = child.take(LONGEST).read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    (!said.is_empty()).then_some(said)
 }
 
 /// Blocks until the parent is gone.

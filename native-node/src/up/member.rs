@@ -164,9 +164,13 @@ fn child(
     let mut child = command.spawn().with_context(|| format!("{me} cannot be started"))?;
     let id = child.id().and_then(|id| Some((id, Pid::from_raw(i32::try_from(id).ok()?)?)));
     let (number, pid) = id.ok_or_else(|| anyhow!("{me} has no process id"))?;
+    let words = parent.try_clone().context("no socket pair")?;
     tokio::spawn(async move {
-        let end = watch(&mut child).await;
-        let _ = ends.send(End { at, run, in_order: end.0, how: end.1 });
+        let (in_order, mut how) = watch(&mut child).await;
+        if let Some(why) = inherit::hear_why(words) {
+            how = format!("{how}: {}", why.strip_prefix(&format!("{me}: ")).unwrap_or(&why));
+        }
+        let _ = ends.send(End { at, run, in_order, how });
     });
     Ok(Body { kind: Kind::Child { pid, parent, sockets: Some(sockets) }, pid: number })
 }

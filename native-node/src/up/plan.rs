@@ -1,6 +1,7 @@
 //! What `glasshouse up` is going to start: who, with which settings, on which sockets. All of them are bound here, or
 //! nothing is.
 
+use super::layout::Layout;
 use super::{Args, CONTROL_PORT, usage};
 use crate::config::NodeConfig;
 use crate::config::check::check;
@@ -80,15 +81,21 @@ impl Plan {
                 args.host
             )));
         }
+        let kept = args.data.as_deref().map(Layout::read).transpose()?.flatten();
+        let layout = match (kept, &args.data) {
+            (Some(kept), Some(data)) => kept.with(data, args.keepers, args.brokers)?,
+            (_, _) => Layout::draw(args.keepers, args.brokers)?,
+        };
         let mut bound = bind(args)?;
         let control = bind_control(args)?;
-        let settings = all_settings(args, &bound)?;
+        let settings = all_settings(args, &layout.cluster, &bound)?;
         // Before there is a folder: what makes no sense leaves nothing behind.
         for settings in &settings {
             check(settings)?;
         }
         let data = Data::new(args.data.as_deref())?;
         super::describe::refuse_running(&data.folder)?;
+        layout.write(&data.folder)?;
         if let Some(folder) = &args.record {
             std::fs::create_dir_all(folder).with_context(|| format!("--record {} cannot be made", folder.display()))?;
         }
@@ -98,12 +105,9 @@ impl Plan {
             let config = check(&settings)?.nodes.remove(0);
             nodes.push(Planned { settings, config, sockets: Some(sockets) });
         }
-        Ok(Plan { data, cluster: CLUSTER.to_owned(), nodes, control })
+        Ok(Plan { data, cluster: layout.cluster, nodes, control })
     }
 }
-
-/// What its nodes call it.
-const CLUSTER: &str = "glasshouse";
 
 type Bound = Vec<(NodeId, Sockets)>;
 
@@ -179,14 +183,14 @@ fn free_port(host: IpAddr) -> Result<TcpListener> {
 }
 
 /// The settings of every node, in the order of `bound`; still without a folder's true place.
-fn all_settings(args: &Args, bound: &Bound) -> Result<Vec<Settings>> {
+fn all_settings(args: &Args, cluster: &str, bound: &Bound) -> Result<Vec<Settings>> {
     let secret: String =
         (0..4).map(|_| getrandom::u64().map(|part| format!("{part:016x}"))).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for (node, sockets) in bound {
         let mut settings = Settings::default();
         let general = &mut settings.general;
-        general.cluster = Some(CLUSTER.to_owned());
+        general.cluster = Some(cluster.to_owned());
         general.secret = Some(secret.clone());
         general.data = Some(args.data.clone().unwrap_or_else(std::env::temp_dir));
         general.stones = Some(args.stones);

@@ -39,15 +39,22 @@ pub async fn ensemble_serves(keepers: &[SocketAddr], missing: impl Fn(String)) {
     let _ = timeout(FOLLOWING, all).await;
 }
 
-/// Returns once every broker knows all brokers and the controller.
-pub async fn brokers_serve(brokers: &[SocketAddr], missing: impl Fn(String)) {
-    for (number, at) in (1..).zip(brokers) {
+/// Returns once each of these brokers, whose numbers are their ids, knows all of them and the controller.
+pub async fn brokers_serve(brokers: &[(u32, SocketAddr)], missing: impl Fn(String)) {
+    for (number, at) in brokers {
         let mut connection = None;
         loop {
             match metadata(*at, &mut connection).await {
-                Ok((known, Some(_))) if known == brokers.len() => break,
-                Ok((known, None)) => missing(format!("broker-{number} knows {known} brokers and no controller")),
-                Ok((known, Some(_))) => missing(format!("broker-{number} knows {known} of {} brokers", brokers.len())),
+                Ok((known, None)) => {
+                    missing(format!("broker-{number} knows {} brokers and no controller", known.len()))
+                }
+                Ok((known, Some(_))) => {
+                    let found = brokers.iter().filter(|(number, _)| known.contains(number)).count();
+                    if found == brokers.len() {
+                        break;
+                    }
+                    missing(format!("broker-{number} knows {found} of {} brokers", brokers.len()));
+                }
                 Err(error) => {
                     connection = None;
                     missing(format!("broker-{number} does not answer: {error}"));
@@ -56,6 +63,11 @@ pub async fn brokers_serve(brokers: &[SocketAddr], missing: impl Fn(String)) {
             sleep(EVERY).await;
         }
     }
+}
+
+/// Whether a broker answers its clients, and knows the controller.
+pub async fn broker_serves(at: SocketAddr) -> bool {
+    matches!(metadata(at, &mut None).await, Ok((_, Some(_))))
 }
 
 /// Which broker is the controller, by the first that answers: the number of its id.
@@ -89,15 +101,15 @@ async fn word(at: SocketAddr, word: &[u8; 4]) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// How many brokers a broker knows, and who is the controller.
-async fn metadata(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(usize, Option<i32>)> {
+/// Which brokers a broker knows, and who is the controller.
+async fn metadata(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(Vec<u32>, Option<i32>)> {
     match timeout(LIMIT, ask(at, connection)).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::new(ErrorKind::TimedOut, "no answer in 2 s")),
     }
 }
 
-async fn ask(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(usize, Option<i32>)> {
+async fn ask(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(Vec<u32>, Option<i32>)> {
     let stream = match connection {
         Some(stream) => stream,
         None => {
@@ -124,7 +136,8 @@ async fn ask(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(usiz
     match decode_response(ApiKey::Metadata, VERSION, Bytes::from(answer)) {
         Ok((_, _, Response::Metadata(metadata))) => {
             let controller = metadata.controller_id.0;
-            Ok((metadata.brokers.len(), (controller >= 0).then_some(controller)))
+            let known = metadata.brokers.iter().filter_map(|broker| u32::try_from(broker.node.0).ok());
+            Ok((known.collect(), (controller >= 0).then_some(controller)))
         }
         Ok(_) => Err(malformed("that is no answer to Metadata".to_owned())),
         Err(error) => Err(malformed(error.to_string())),

@@ -7,7 +7,7 @@ use super::describe::{Cluster, Node};
 use super::member::{Body, End, How};
 use super::plan::{Plan, Planned};
 use super::ready;
-use crate::config::Role;
+use crate::config::{NodeConfig, Role};
 use crate::observe::http;
 use crate::shutdown::Signals;
 use anyhow::{Context, Result, anyhow};
@@ -40,6 +40,19 @@ struct Member {
     expected: bool,
     /// When it is started again.
     again: Option<Instant>,
+}
+
+impl Member {
+    fn is_keeper(&self) -> bool {
+        matches!(self.planned.config.role, Role::Keeper(_))
+    }
+
+    fn number(&self) -> u32 {
+        match self.planned.config.me {
+            NodeId::Keeper(id) => u32::from(id.0),
+            NodeId::Broker(number) | NodeId::Client(number) => number,
+        }
+    }
 }
 
 /// The cluster, as its supervisor sees it.
@@ -112,8 +125,28 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
 
 /// Where the clients of a kind connect, in the order of the nodes.
 fn clients(members: &[Member], keepers: bool) -> Vec<SocketAddr> {
-    let kind = members.iter().filter(|member| matches!(member.planned.config.me, NodeId::Keeper(_)) == keepers);
+    let kind = members.iter().filter(|member| member.is_keeper() == keepers);
     kind.map(|member| member.planned.config.clients).collect()
+}
+
+/// Why those of a kind that are left cannot serve; nothing if they can.
+fn too_few(keepers: bool, left: usize, all: usize) -> Option<String> {
+    match (keepers, left) {
+        (true, 0) => Some("no keeper is left".to_owned()),
+        (true, left) if left * 2 <= all => Some(format!("{left} of {all} keepers are no majority")),
+        (false, 0) => Some("no broker is left".to_owned()),
+        (true | false, _) => None,
+    }
+}
+
+/// What came of waiting.
+enum Met {
+    Served,
+    /// Of a node, without which the others go on.
+    End,
+    /// Nothing, for too long.
+    Late,
+    Signal,
 }
 
 impl Supervisor {
@@ -130,58 +163,147 @@ impl Supervisor {
     }
 
     /// Starts keepers, and brokers once these serve: one that dials too early is turned away, and rests before it dials
-    /// again. As processes, brokers get ready meanwhile. True once all serve; false if a signal came first.
+    /// again. As processes, brokers get ready meanwhile. Goes on without those that end, if the rest can serve. True once
+    /// the cluster serves; false if a signal came first.
     async fn start_all(&mut self, ended: &mut mpsc::UnboundedReceiver<End>, signals: &mut Signals) -> Result<bool> {
-        let (keepers, brokers) = (clients(&self.members, true), clients(&self.members, false));
         let started = Instant::now();
-        let is_keeper = |member: &Member| matches!(member.planned.config.role, Role::Keeper(_));
         for at in 0..self.members.len() {
-            let keeper = is_keeper(&self.members[at]);
+            let keeper = self.members[at].is_keeper();
             if keeper || self.args.processes {
-                self.start(at, !keeper)?;
+                self.begin(at, !keeper)?;
             }
         }
         self.tell()?;
         let missing = RefCell::new(String::new());
         let note = |why| *missing.borrow_mut() = why;
-        if !self.meanwhile(ready::ensemble_serves(&keepers, note), started, &missing, ended, signals).await? {
-            return Ok(false);
+        loop {
+            let keepers: Vec<SocketAddr> = self.there(true).into_iter().map(|(_, at)| at).collect();
+            match self.meanwhile(ready::ensemble_serves(&keepers, note), started, ended, signals).await? {
+                Met::Served => break,
+                Met::End => {}
+                Met::Signal => return Ok(false),
+                Met::Late => return Err(self.late(&missing.borrow())),
+            }
         }
         tracing::debug!("the ensemble serves after {} ms", started.elapsed().as_millis());
         for at in 0..self.members.len() {
-            match &mut self.members[at].body {
-                Some(body) => body.go()?,
-                None => self.start(at, false)?,
+            let member = &mut self.members[at];
+            match &mut member.body {
+                Some(body) => {
+                    if let Err(error) = body.go() {
+                        tracing::warn!(node = %member.planned.config.me, "{error:#}");
+                        body.kill().await;
+                    }
+                }
+                None if member.run == 0 => self.begin(at, false)?,
+                None => {}
             }
         }
         self.tell()?;
-        let serves = self.meanwhile(ready::brokers_serve(&brokers, note), started, &missing, ended, signals).await;
-        tracing::debug!("the cluster serves after {} ms", started.elapsed().as_millis());
-        serves
-    }
-
-    /// Waits for something while nothing else happens. False if a signal came first.
-    async fn meanwhile(
-        &self,
-        what: impl Future<Output = ()>,
-        started: Instant,
-        missing: &RefCell<String>,
-        ended: &mut mpsc::UnboundedReceiver<End>,
-        signals: &mut Signals,
-    ) -> Result<bool> {
-        let patience = Duration::from_secs(self.args.patience);
-        tokio::select! {
-            done = timeout_at(started + patience, what) => match done {
-                Ok(()) => Ok(true),
-                Err(_) => Err(anyhow!("it does not serve after {} s: {}", patience.as_secs(), missing.borrow())),
-            },
-            () = signals.next() => Ok(false),
-            Some(end) = ended.recv() => {
-                // Whoever is gone need not be stopped: its member is told again.
-                let _ = self.how.ends.send(end.clone());
-                Err(anyhow!("{} {} before the cluster served", self.name(end.at), end.how))
+        loop {
+            let brokers = self.there(false);
+            match self.meanwhile(ready::brokers_serve(&brokers, note), started, ended, signals).await? {
+                Met::Served => break,
+                Met::End => {}
+                Met::Signal => return Ok(false),
+                Met::Late if self.some_serve(&brokers).await => break,
+                Met::Late => return Err(self.late(&missing.borrow())),
             }
         }
+        tracing::debug!("the cluster serves after {} ms", started.elapsed().as_millis());
+        self.name_the_cure();
+        Ok(true)
+    }
+
+    /// Starts a node for the first time.
+    fn begin(&mut self, at: usize, wait: bool) -> Result<()> {
+        match self.start(at, wait) {
+            Ok(()) => Ok(()),
+            Err(error) => self.do_without(at, &format!("did not start: {}", self.words(at, &error))),
+        }
+    }
+
+    /// Why a node did not start, without its name.
+    fn words(&self, at: usize, error: &anyhow::Error) -> String {
+        let why = format!("{error:#}");
+        why.strip_prefix(&format!("{}: ", self.name(at))).unwrap_or(&why).to_owned()
+    }
+
+    /// Those of a kind that did not end: their numbers, and where their clients connect.
+    fn there(&self, keepers: bool) -> Vec<(u32, SocketAddr)> {
+        let kind = self.members.iter().filter(|member| member.is_keeper() == keepers);
+        let there = kind.filter(|member| member.body.is_some() || member.run == 0);
+        there.map(|member| (member.number(), member.planned.config.clients)).collect()
+    }
+
+    /// Waits for something that one end or the operator's patience may make vain.
+    async fn meanwhile(
+        &mut self,
+        what: impl Future<Output = ()>,
+        started: Instant,
+        ended: &mut mpsc::UnboundedReceiver<End>,
+        signals: &mut Signals,
+    ) -> Result<Met> {
+        let patience = Duration::from_secs(self.args.patience);
+        tokio::select! {
+            done = timeout_at(started + patience, what) => Ok(if done.is_ok() { Met::Served } else { Met::Late }),
+            () = signals.next() => Ok(Met::Signal),
+            Some(end) = ended.recv() => {
+                self.members[end.at].body = None;
+                self.do_without(end.at, &end.how)?;
+                self.tell()?;
+                Ok(Met::End)
+            }
+        }
+    }
+
+    /// A node ended before the cluster served.
+    ///
+    /// # Errors
+    /// Without it the cluster cannot serve.
+    fn do_without(&mut self, at: usize, how: &str) -> Result<()> {
+        let keeper = self.members[at].is_keeper();
+        let all = self.members.iter().filter(|member| member.is_keeper() == keeper).count();
+        if let Some(why) = too_few(keeper, self.there(keeper).len(), all) {
+            return Err(anyhow!("{} {how}; {why}", self.name(at)));
+        }
+        self.report(at, how, "; the others go on");
+        Ok(())
+    }
+
+    /// What helps a keeper whose files are damaged. Not said before a majority serves: its folder may hold what the
+    /// others lack.
+    fn name_the_cure(&self) {
+        for member in self.members.iter().filter(|member| member.is_keeper() && member.body.is_none()) {
+            let NodeConfig { me, data, .. } = &member.planned.config;
+            let data = data.display();
+            eprintln!(
+                "glasshouse: if the files of {me} are damaged, move {data} away: into an empty folder it copies \
+                 everything from its leader"
+            );
+        }
+    }
+
+    /// Whether one broker at least serves; tells of those that do not.
+    async fn some_serve(&self, brokers: &[(u32, SocketAddr)]) -> bool {
+        let mut silent = Vec::new();
+        for (number, at) in brokers {
+            if !ready::broker_serves(*at).await {
+                silent.push(format!("broker-{number}"));
+            }
+        }
+        if silent.len() == brokers.len() {
+            return false;
+        }
+        if !silent.is_empty() {
+            let (silent, patience) = (silent.join(", "), self.args.patience);
+            eprintln!("glasshouse: no answer from {silent} after {patience} s; the others go on");
+        }
+        true
+    }
+
+    fn late(&self, missing: &str) -> anyhow::Error {
+        anyhow!("it does not serve after {} s: {missing}", self.args.patience)
     }
 
     /// Writes down who runs where.
@@ -190,7 +312,7 @@ impl Supervisor {
             let config = &member.planned.config;
             Node {
                 name: config.me.to_string(),
-                role: if matches!(config.role, Role::Keeper(_)) { "keeper" } else { "broker" }.to_owned(),
+                role: if member.is_keeper() { "keeper" } else { "broker" }.to_owned(),
                 pid: member.body.as_ref().map(|body| body.pid),
                 clients: config.clients.to_string(),
                 http: config.http.map(|at| at.to_string()),
@@ -244,34 +366,38 @@ impl Supervisor {
 
     /// A node ended: it is reported, and perhaps started again.
     fn on_end(&mut self, end: &End) -> Result<()> {
-        let name = self.name(end.at);
-        let restart = self.args.restart;
         let member = &mut self.members[end.at];
         if member.run != end.run {
             return Ok(());
         }
         member.body = None;
-        if member.expected {
-            return self.tell();
-        }
-        tracing::warn!(node = %name, "{}", end.how);
-        if restart {
-            let lasted = member.since.elapsed() >= LASTED;
-            member.pause = if lasted { RESTART_AFTER.0 } else { member.pause };
-            member.again = Some(Instant::now() + member.pause);
-            eprintln!("glasshouse: {name} {}; it is started again in {} ms", end.how, member.pause.as_millis());
-            member.pause = (member.pause * 2).min(RESTART_AFTER.1);
-        } else {
-            eprintln!("glasshouse: {name} {}", end.how);
+        if !member.expected {
+            self.report(end.at, &end.how, "");
         }
         self.tell()
     }
 
+    /// Tells of a node that is down, and sees to it that it is started again.
+    fn report(&mut self, at: usize, how: &str, rest: &str) {
+        let name = self.name(at);
+        let member = &mut self.members[at];
+        tracing::warn!(node = %name, "{how}");
+        if self.args.restart {
+            let lasted = member.since.elapsed() >= LASTED;
+            member.pause = if lasted { RESTART_AFTER.0 } else { member.pause };
+            member.again = Some(Instant::now() + member.pause);
+            eprintln!("glasshouse: {name} {how}; it is started again in {} ms{rest}", member.pause.as_millis());
+            member.pause = (member.pause * 2).min(RESTART_AFTER.1);
+        } else {
+            eprintln!("glasshouse: {name} {how}{rest}");
+        }
+    }
+
     fn start_again(&mut self, at: usize) -> Result<()> {
         if let Err(error) = self.start(at, false) {
-            let name = self.name(at);
-            tracing::warn!(node = %name, "cannot be started again: {error:#}");
-            eprintln!("glasshouse: {name} cannot be started again: {error:#}");
+            let (name, why) = (self.name(at), self.words(at, &error));
+            tracing::warn!(node = %name, "cannot be started again: {why}");
+            eprintln!("glasshouse: {name} cannot be started again: {why}");
             let member = &mut self.members[at];
             member.again = Some(Instant::now() + member.pause);
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
@@ -384,5 +510,20 @@ impl Supervisor {
             NodeId::Keeper(_) | NodeId::Client(_) => (1, leader == Some(*at), *at),
         });
         order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_of_keepers_and_one_broker_can_serve() {
+        let enough = |keepers, left, all| too_few(keepers, left, all).is_none();
+        assert!(enough(true, 2, 3) && enough(true, 3, 5) && enough(true, 1, 1) && enough(false, 1, 3));
+        assert_eq!(too_few(true, 1, 3).unwrap(), "1 of 3 keepers are no majority");
+        assert_eq!(too_few(true, 2, 4).unwrap(), "2 of 4 keepers are no majority");
+        assert_eq!(too_few(true, 0, 1).unwrap(), "no keeper is left");
+        assert_eq!(too_few(false, 0, 3).unwrap(), "no broker is left");
     }
 }

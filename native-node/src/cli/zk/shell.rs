@@ -14,6 +14,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::runtime::Handle;
@@ -57,16 +58,24 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
     if let Ok(printer) = editor.create_external_printer() {
         handle.spawn(tell(session.events(), printer));
     }
-    let mut failed = false;
+    // A person ends with what came last, a script with what went wrong first.
+    let script = !std::io::stdin().is_terminal();
+    let mut ends_with = 0;
     loop {
         match editor.readline("zk> ") {
             Ok(line) => {
                 let _best_effort = editor.add_history_entry(&line);
-                match words(&line) {
-                    Err(why) => eprintln!("{why}"),
-                    Ok(words) if words.is_empty() => {}
+                let code = match words(&line) {
+                    Err(why) => {
+                        eprintln!("{why}");
+                        2
+                    }
+                    Ok(words) if words.is_empty() => continue,
                     Ok(words) if matches!(&*words[0], "quit" | "exit") => break,
-                    Ok(words) => failed = !carry_out(reach, session, handle, words)?,
+                    Ok(words) => carry_out(reach, session, handle, words)?,
+                };
+                if !script || ends_with == 0 {
+                    ends_with = code;
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -78,20 +87,20 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
         let _best_effort = file.parent().map(std::fs::create_dir_all);
         let _best_effort = editor.save_history(file);
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(ends_with))
 }
 
-/// One command; false if it failed, which is told.
-fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<String>) -> Result<bool> {
+/// One command; the exit code that it alone would have. A failure is told.
+fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<String>) -> Result<u8> {
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => {
             if error.use_stderr() {
                 eprintln!("{}", crate::cli::one_sentence(&error.to_string()));
-                return Ok(false);
+                return Ok(2);
             }
             print!("{error}");
-            return Ok(true);
+            return Ok(0);
         }
     };
     let mut out = Out::new(reach.json);
@@ -104,11 +113,11 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
     });
     out.flush()?;
     match done {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(0),
         Err(error) => {
             let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
             eprintln!("{told}");
-            Ok(false)
+            Ok(reach::exit_code(&error))
         }
     }
 }

@@ -71,6 +71,7 @@ async fn another_authority_is_not_trusted_at_either_end() {
 #[test]
 fn files_that_are_no_certificates_are_refused_in_a_sentence() {
     let ours = certificates("ours");
+    assert_eq!(ours.tls.check(), Ok(()));
     let mut missing = ours.tls.clone();
     missing.key = Path::new("nowhere/node.key").to_owned();
     let refused = tls::Ends::load(&missing).expect_err("no such file");
@@ -79,4 +80,8 @@ fn files_that_are_no_certificates_are_refused_in_a_sentence() {
     mixed_up.certificate = ours.tls.key.clone();
     let refused = tls::Ends::load(&mixed_up).expect_err("a key is no certificate");
     assert!(refused.ends_with("there is no certificate in it"), "{refused}");
+    let theirs = certificates("theirs");
+    let strangers = Tls { key: theirs.tls.key.clone(), ..ours.tls.clone() };
+    let refused = strangers.check().expect_err("another's key");
+    assert!(refused.contains("node.pem and ") && refused.lines().count() == 1, "{refused}");
 }
