@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Handles of a node that stay open, beside those of files that are not synced.
 const HANDLES: usize = 256;
+/// How many are looked at when one is opened: several, so that the list shrinks again after it has grown.
+const LOOKED_AT: usize = 8;
 /// Bytes of one file's end that stay in memory: the largest batch that a topic takes by default, and some.
 const BYTES_OF_FILE: u64 = 1280 * 1024;
 /// And of all files together.
@@ -33,8 +35,8 @@ impl Recent {
         }
         let mut handles = self.handles.borrow_mut();
         handles.push_back(entry.slot.id);
-        // Once around at most: when all were used since the last time, the next to be opened finds one.
-        let mut left = handles.len();
+        // A few at a time: thousands may be in use, or wait for their names, and nobody looks at all of them for each.
+        let mut left = LOOKED_AT;
         while handles.len() > HANDLES
             && left > 0
             && let Some(first) = handles.pop_front()
