@@ -401,10 +401,10 @@ fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
     let tally = Mutex::new(Tally::default());
     let work = || {
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= to {
-                return;
-            }
+            // Checked: the last seed there is has no next one.
+            let taken = next
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seed| (seed < to).then(|| seed.saturating_add(1)));
+            let Ok(seed) = taken else { return };
             let scenario = swarm::scenario(seed, arguments.rules);
             let came = try_run(&scenario, arguments.doublecheck);
             let Ok(mut tally) = tally.lock() else { return };
