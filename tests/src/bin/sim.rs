@@ -25,11 +25,11 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --scenario FILE         run a scenario's text (- for standard input); --trace, --shrink as above
   --replay FILE           run what a native node recorded (glasshouse node --record FILE) through the same machine; with
                           --trace print every input, note and effect
-  --print                 with --seed: print its scenario instead of running it
+  --print                 with --seed or --scenario: print the scenario instead of running it
   --doublecheck           run everything twice and compare the digests
   --rule NAME=VALUE       run under a historical rule (may be given again); --rules lists them
-  --keep-going            do not stop at the first failing seed
-  --threads N             for --seeds (default: one per core)
+  --keep-going            for --seeds: do not stop at the first failing one
+  --threads N             for --seeds: so many at once, 1 to 256 (default: one per core)
   --explore zab           exhaust a small world of three keepers; --explore partition, one of three replicas
   --bench                 measure the simulator
   --rules                 the historical rules: name=value, its JIRA or KIP, what goes wrong
@@ -39,7 +39,7 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
 
 Exit code: 0 clean, 2 bad usage, 3 our own assertion failed, 4 an invariant was violated, 5 a healed world did not
 recover, 6 two runs of one scenario, or a node and its replay, differed, 7 the violation that a scenario expects did not
-happen. A damaged recording is bad usage.
+happen. A damaged recording is bad usage, and so is an option that the mode does not heed.
 ";
 
 /// Exit codes, the more basic failure first.
