@@ -203,7 +203,7 @@ fn a_mistake_against_another_line_names_its_own() {
         ("set snapshot-piece 0", "between 1"),
         ("set min-isr 4", "min-isr is between 1 and 3"),
         ("set latency 2s", "broker-session is at least 24.0081s here"),
-        ("set broker-session 1ms", "broker-session is at least 14.1ms here"),
+        ("set broker-session 1ms", "broker-session is at least 14100us here"),
         ("seed 2", "seed stands on line 2 already"),
         ("topic b partitions 0 replicas 1", "number of partitions is between 1 and 1000, not 0"),
         ("topic b partitions 1 replicas 9", "number of replicas is between 1 and 3, not 9"),
