@@ -378,7 +378,7 @@ fn report(name: &str, scenario: &Scenario, came: &Came, replay: &str, as_json: b
                 "{}",
                 json!({"seed": scenario.seed, "entries": outcome.entries, "simulated_seconds": outcome.length.as_millis() / 1000,
                     "digest": format!("{:016x}", outcome.digest), "broken": broken, "at_rest": outcome.at_rest,
-                    "allowed_losses": outcome.allowed.len(), "losses": losses(&outcome),
+                    "allowed_losses": outcome.allowed.len(), "losses": losses(outcome),
                     "counts": outcome.counts.iter().collect::<BTreeMap<_, _>>()})
             );
         }
