@@ -6,6 +6,7 @@
 //! leaves out the lines that hold these words. `# wire: PROPOSAL ACK` shows what those nodes send of these kinds, too.
 
 use glasshouse_core::id::NodeId;
+use glasshouse_core::rules::HISTORICAL;
 use glasshouse_core::sim::run::{Verdict, run};
 use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::trace::{Entry, Keep, What};
@@ -74,6 +75,17 @@ fn difference(kept: &str, told: &str) -> String {
     }
 }
 
+/// The scenario of a file, which may be told elsewhere.
+fn scenario_of(text: &Text) -> Scenario {
+    let (script, _) = text.text.split_once(RULER).unwrap_or((text.text.trim_end(), ""));
+    let told_elsewhere = text.remarks("of").next().map(|file| {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {}: {error}", text.name, file.display()))
+    });
+    Scenario::parse(told_elsewhere.as_deref().unwrap_or(script))
+        .unwrap_or_else(|mistake| panic!("{}: {mistake}", text.name))
+}
+
 #[test]
 fn each_scenario_tells_what_it_told_before() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
@@ -82,13 +94,7 @@ fn each_scenario_tells_what_it_told_before() {
     let mut troubles = Vec::new();
     for text in &texts {
         let (script, kept) = text.text.split_once(RULER).unwrap_or((text.text.trim_end(), ""));
-        let told_elsewhere = text.remarks("of").next().map(|file| {
-            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {}: {error}", text.name, file.display()))
-        });
-        let scenario = Scenario::parse(told_elsewhere.as_deref().unwrap_or(script))
-            .unwrap_or_else(|mistake| panic!("{}: {mistake}", text.name));
-        let told = transcript(text, &scenario);
+        let told = transcript(text, &scenario_of(text));
         if told == kept {
             continue;
         }
@@ -99,4 +105,21 @@ fn each_scenario_tells_what_it_told_before() {
         }
     }
     assert!(troubles.is_empty(), "\n{}\nUPDATE_EXPECT=1 cargo golden writes them anew\n", troubles.join("\n"));
+}
+
+/// Each old rule is told once, word for word, down to what it breaks.
+#[test]
+fn every_historical_rule_has_its_transcript() {
+    let texts = below("golden/rules");
+    let breaks = |text: &Text| text.text.lines().next_back().is_some_and(|line| line.starts_with("breaks "));
+    let told: Vec<_> = texts.iter().filter(|text| breaks(text)).map(|text| scenario_of(text).rules).collect();
+    for old in HISTORICAL {
+        assert!(
+            told.iter().any(|rules| rules.changed() == [(old.rule, old.value.to_owned())]),
+            "no transcript tells how {}={} ({}) goes wrong",
+            old.rule,
+            old.value,
+            old.issue
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Many worlds: the swarm's first seeds end well, equal scenarios give equal runs, and old rules and lying disks are
 //! caught.
 
+mod command;
 mod model;
 mod stories;
 

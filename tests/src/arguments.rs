@@ -27,8 +27,24 @@ pub struct Arguments {
     pub help: bool,
 }
 
+/// What there is to do, and what else each of them heeds; `--json` goes with all.
+const MODES: [(&str, &[&str]); 8] = [
+    ("--seeds", &["--rule", "--doublecheck", "--keep-going", "--threads"]),
+    ("--seed", &["--rule", "--trace", "--shrink", "--print", "--doublecheck"]),
+    ("--scenario", &["--rule", "--trace", "--shrink", "--print", "--doublecheck"]),
+    ("--replay", &["--trace"]),
+    ("--explore", &["--rule"]),
+    ("--bench", &[]),
+    ("--rules", &[]),
+    ("--invariants", &[]),
+];
+
+/// At most so many runs at once.
+const THREADS_MOST: u64 = 256;
+
 impl Arguments {
-    /// Reads a command line.
+    /// Reads a command line. What it would pass over is a mistake, too: an option that the mode does not heed, a second
+    /// mode, and a second value that hides the first.
     ///
     /// # Errors
     /// One sentence that says what is wrong.
@@ -38,7 +54,12 @@ impl Arguments {
             threads: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
             ..Arguments::default()
         };
+        let mut given: Vec<String> = Vec::new();
         while let Some(word) = words.next() {
+            if word != "--rule" && given.contains(&word) {
+                return Err(format!("{word} is given twice"));
+            }
+            given.push(word.clone());
             let mut value = |what: &str| words.next().ok_or_else(|| format!("{word} needs {what}"));
             match word.as_str() {
                 "--seeds" => read.seeds = Some(range(&value("a range such as 0..100")?)?),
@@ -51,9 +72,12 @@ impl Arguments {
                     let (name, value) =
                         rule.split_once('=').ok_or_else(|| format!("--rule needs NAME=VALUE, not {rule:?}"))?;
                     read.rules.set(name, value)?;
+                    if read.named_rules.iter().any(|(other, _)| other == name) {
+                        return Err(format!("the rule {name} is given twice"));
+                    }
                     read.named_rules.push((name.to_owned(), value.to_owned()));
                 }
-                "--threads" => read.threads = number(&value("a number")?)?.clamp(1, 256) as usize,
+                "--threads" => read.threads = threads(&value("a number")?)?,
                 "--trace" => read.trace = true,
                 "--shrink" => read.shrink = true,
                 "--print" => read.print = true,
@@ -67,7 +91,41 @@ impl Arguments {
                 other => return Err(format!("{other:?} is not understood")),
             }
         }
+        if !read.help {
+            fit(&given)?;
+        }
         Ok(read)
+    }
+}
+
+/// Is everything that was given heeded?
+fn fit(given: &[String]) -> Result<(), String> {
+    let is_given = |option: &str| given.iter().any(|word| word == option);
+    let mut modes = MODES.iter().filter(|(mode, _)| is_given(mode));
+    let Some((mode, heeded)) = modes.next() else { return Ok(()) };
+    if let Some((other, _)) = modes.next() {
+        return Err(format!("expected one of {mode} and {other}, not both"));
+    }
+    if let Some(option) =
+        given.iter().find(|word| *word != mode && *word != "--json" && !heeded.contains(&word.as_str()))
+    {
+        let with: Vec<&str> =
+            MODES.iter().filter(|(_, heeded)| heeded.contains(&option.as_str())).map(|(mode, _)| *mode).collect();
+        return Err(format!("{option} means nothing with {mode}; expected it with {}", with.join(" or ")));
+    }
+    let of_a_run = ["--trace", "--shrink", "--doublecheck"].into_iter().find(|option| is_given(option));
+    match of_a_run.filter(|_| is_given("--print")) {
+        Some(option) => Err(format!("--print runs nothing; expected it without {option}")),
+        None => Ok(()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let threads = number(text)?;
+    if (1..=THREADS_MOST).contains(&threads) {
+        Ok(threads as usize)
+    } else {
+        Err(format!("--threads is between 1 and {THREADS_MOST}, not {threads}"))
     }
 }
 
@@ -103,5 +161,55 @@ mod tests {
         assert_eq!(given.named_rules, [("truncation".to_owned(), "leader-epoch".to_owned())]);
         assert!(given.rules.changed().is_empty(), "it is the default, and named all the same");
         assert_eq!(read("--speed").unwrap_err(), "\"--speed\" is not understood");
+    }
+
+    #[test]
+    fn what_would_be_passed_over_is_a_mistake() {
+        for (line, sentence) in [
+            (
+                "--seeds 0..9 --trace",
+                "--trace means nothing with --seeds; expected it with --seed or --scenario or --replay",
+            ),
+            ("--shrink --seeds 0..9", "--shrink means nothing with --seeds; expected it with --seed or --scenario"),
+            ("--seeds 0..9 --print", "--print means nothing with --seeds; expected it with --seed or --scenario"),
+            (
+                "--bench --rule truncation=high-watermark",
+                "--rule means nothing with --bench; expected it with --seeds or --seed or --scenario or --explore",
+            ),
+            ("--seed 1 --threads 2", "--threads means nothing with --seed; expected it with --seeds"),
+            ("--seed 1 --keep-going", "--keep-going means nothing with --seed; expected it with --seeds"),
+            (
+                "--replay a.rec --doublecheck",
+                "--doublecheck means nothing with --replay; expected it with --seeds or --seed or --scenario",
+            ),
+            (
+                "--explore zab --trace",
+                "--trace means nothing with --explore; expected it with --seed or --scenario or --replay",
+            ),
+            ("--seed 1 --seeds 0..9", "expected one of --seeds and --seed, not both"),
+            ("--rules --invariants", "expected one of --rules and --invariants, not both"),
+            ("--bench --seed 1", "expected one of --seed and --bench, not both"),
+            ("--seed 1 --print --trace", "--print runs nothing; expected it without --trace"),
+            ("--seed 1 --seed 2", "--seed is given twice"),
+            (
+                "--seed 1 --rule truncation=offset-only --rule truncation=high-watermark",
+                "the rule truncation is given twice",
+            ),
+            ("--seeds 0..9 --threads 0", "--threads is between 1 and 256, not 0"),
+            ("--seeds 0..9 --threads 257", "--threads is between 1 and 256, not 257"),
+        ] {
+            assert_eq!(read(line).unwrap_err(), sentence, "{line}");
+        }
+        for line in [
+            "--help --seeds 0..9 --trace",
+            "--json --seed 1 --trace --shrink --doublecheck --rule truncation=offset-only --rule isr_join=high-watermark",
+            "--seeds 0..9 --threads 2 --keep-going --doublecheck --json --rule truncation=offset-only",
+            "--scenario - --print --json",
+            "--explore zab --rule truncation=offset-only --json",
+            "--bench --json",
+            "--rules --json",
+        ] {
+            assert!(read(line).is_ok(), "{line}: {:?}", read(line));
+        }
     }
 }

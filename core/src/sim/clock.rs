@@ -16,6 +16,11 @@ pub struct Clock {
 
 const MILLION: u64 = 1_000_000;
 
+/// A monotone clock runs at most by half too fast or too slow, in parts per million.
+pub const DRIFT_MOST: i32 = 500_000;
+/// No wall clock is set further ahead (about the year 5138), nor back to before 1970.
+const WALL_MOST: i64 = 100_000_000_000_000;
+
 impl Clock {
     pub fn new(wall_at_zero: UnixMillis) -> Clock {
         Clock { drift_ppm: 0, world_anchor: Instant::ZERO, node_anchor: Instant::ZERO, wall_at_zero: wall_at_zero.0 }
@@ -49,20 +54,20 @@ impl Clock {
         self.world_anchor + Span((u128::from(elapsed) * u128::from(MILLION)).div_ceil(rate) as u64)
     }
 
-    /// From `world` on the monotone clock runs at another rate. Bounded to ±50 %.
+    /// From `world` on the monotone clock runs at another rate. Bounded to ±[`DRIFT_MOST`].
     pub fn set_drift(&mut self, world: Instant, ppm: i32) {
         self.node_anchor = self.to_node(world);
         self.world_anchor = world;
-        self.drift_ppm = ppm.clamp(-500_000, 500_000);
+        self.drift_ppm = ppm.clamp(-DRIFT_MOST, DRIFT_MOST);
     }
 
     pub fn drift_ppm(&self) -> i32 {
         self.drift_ppm
     }
 
-    /// The wall clock jumps by so many milliseconds.
+    /// The wall clock jumps by so many milliseconds, and never out of the years that it can show.
     pub fn jump_wall(&mut self, millis: i64) {
-        self.wall_at_zero += millis;
+        self.wall_at_zero = self.wall_at_zero.saturating_add(millis).clamp(0, WALL_MOST);
     }
 }
 
@@ -90,5 +95,14 @@ mod tests {
         clock.jump_wall(-500);
         let after = clock.read(Instant(7_000_000));
         assert_eq!((before.at, before.wall), (after.at, UnixMillis(after.wall.0 + 500)));
+    }
+
+    #[test]
+    fn no_jump_leads_out_of_the_years_there_are() {
+        let mut clock = Clock::new(UnixMillis(1_000));
+        clock.jump_wall(i64::MAX);
+        assert_eq!(clock.read(Instant(7_000_000)).wall, UnixMillis(WALL_MOST + 7));
+        clock.jump_wall(i64::MIN);
+        assert_eq!(clock.read(Instant(7_000_000)).wall, UnixMillis(7));
     }
 }

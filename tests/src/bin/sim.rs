@@ -2,13 +2,16 @@
 
 use glasshouse_core::check::{COUNTED, INVARIANTS};
 use glasshouse_core::rules::{HISTORICAL, Rules};
-use glasshouse_core::sim::run::{Outcome, Verdict, run};
+use glasshouse_core::sim::World;
+use glasshouse_core::sim::run::{Outcome, Verdict, conclude};
 use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::shrink::shrink;
 use glasshouse_core::sim::swarm;
 use glasshouse_core::sim::trace::Keep;
+use glasshouse_core::time;
 use glasshouse_tests::{arguments::Arguments, bench, explore, replay, say};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,11 +28,11 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --scenario FILE         run a scenario's text (- for standard input); --trace, --shrink as above
   --replay FILE           run what a native node recorded (glasshouse node --record FILE) through the same machine; with
                           --trace print every input, note and effect
-  --print                 with --seed: print its scenario instead of running it
+  --print                 with --seed or --scenario: print the scenario instead of running it
   --doublecheck           run everything twice and compare the digests
   --rule NAME=VALUE       run under a historical rule (may be given again); --rules lists them
-  --keep-going            do not stop at the first failing seed
-  --threads N             for --seeds (default: one per core)
+  --keep-going            for --seeds: do not stop at the first failing one
+  --threads N             for --seeds: so many at once, 1 to 256 (default: one per core)
   --explore zab           exhaust a small world of three keepers; --explore partition, one of three replicas
   --bench                 measure the simulator
   --rules                 the historical rules: name=value, its JIRA or KIP, what goes wrong
@@ -39,7 +42,7 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
 
 Exit code: 0 clean, 2 bad usage, 3 our own assertion failed, 4 an invariant was violated, 5 a healed world did not
 recover, 6 two runs of one scenario, or a node and its replay, differed, 7 the violation that a scenario expects did not
-happen. A damaged recording is bad usage.
+happen. A damaged recording is bad usage, and so is an option that the mode does not heed.
 ";
 
 /// Exit codes, the more basic failure first.
@@ -68,7 +71,21 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    let exit = match &arguments {
+    // What one run does wrong is told with its seed; this is for all the rest.
+    let exit = catch_unwind(AssertUnwindSafe(|| carry_out(&arguments))).unwrap_or_else(|panic| {
+        let words = words_of(&*panic);
+        if arguments.json {
+            say!("{}", json!({"crash": words}));
+        } else {
+            say!("cargo sim: our own mistake: {words}");
+        }
+        Exit::Crash
+    });
+    exit.into()
+}
+
+fn carry_out(arguments: &Arguments) -> Exit {
+    match arguments {
         _ if arguments.help => {
             say!("{}", HELP.trim_end());
             Exit::Clean
@@ -99,17 +116,22 @@ fn main() -> ExitCode {
             replay::Came::Crashed => Exit::Crash,
             replay::Came::Differed => Exit::Nondeterminism,
         },
-        Arguments { scenario: Some(file), .. } => one_file(file, &arguments),
+        Arguments { scenario: Some(file), .. } => one_file(file, arguments),
         Arguments { seed: Some(seed), .. } => {
-            one(&swarm::scenario(*seed, arguments.rules), &format!("--seed {seed}"), &arguments)
+            one(&swarm::scenario(*seed, arguments.rules), &format!("--seed {seed}"), arguments)
         }
-        Arguments { seeds: Some((from, to)), .. } => many(*from, *to, &arguments),
+        Arguments { seeds: Some((from, to)), .. } => many(*from, *to, arguments),
         _ => {
             eprint!("{HELP}");
             Exit::Usage
         }
-    };
-    exit.into()
+    }
+}
+
+/// What an assertion said when it failed.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<String>().cloned();
+    words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 fn list_rules(as_json: bool) {
@@ -162,8 +184,22 @@ fn one_file(file: &str, arguments: &Arguments) -> Exit {
 /// What came of one run: an outcome, or our own assertion's words.
 enum Came {
     To(Box<Outcome>),
-    Crashed(String),
-    Differed(u64, u64),
+    Crashed(Crash),
+    Differed(Difference),
+}
+
+/// An assertion of ours that failed.
+struct Crash {
+    words: String,
+    /// The last entry before it and its time; `None` if there was no world yet.
+    after: Option<(u64, time::Instant)>,
+}
+
+/// Two runs of one scenario.
+struct Difference {
+    digests: [u64; 2],
+    /// The first entry they did not have in common when they were run side by side; there they may have been the same.
+    entry: Option<u64>,
 }
 
 impl Came {
@@ -175,7 +211,7 @@ impl Came {
                 Verdict::Stuck(_) => Exit::Liveness,
             },
             Came::Crashed(_) => Exit::Crash,
-            Came::Differed(..) => Exit::Nondeterminism,
+            Came::Differed(_) => Exit::Nondeterminism,
         }
     }
 
@@ -183,30 +219,58 @@ impl Came {
     fn kind(&self) -> Option<String> {
         match self {
             Came::To(outcome) => outcome.broken().map(str::to_owned),
-            Came::Crashed(words) => {
-                Some(words.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().to_owned())
+            Came::Crashed(crash) => {
+                Some(crash.words.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().to_owned())
             }
-            Came::Differed(..) => Some("digest".to_owned()),
+            Came::Differed(_) => Some("digest".to_owned()),
         }
     }
 }
 
 fn try_run(scenario: &Scenario, doublecheck: bool) -> Came {
-    let attempt = || {
-        catch_unwind(AssertUnwindSafe(|| run(scenario, Keep::Nothing).0)).map_err(|panic| {
-            let words = panic.downcast_ref::<String>().cloned();
-            words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
-        })
-    };
-    match attempt() {
-        Err(words) => Came::Crashed(words),
-        Ok(first) if doublecheck => match attempt() {
+    match attempt(scenario) {
+        Err(crash) => Came::Crashed(crash),
+        Ok(first) if doublecheck => match attempt(scenario) {
             Ok(second) if second.digest == first.digest => Came::To(Box::new(first)),
-            Ok(second) => Came::Differed(first.digest, second.digest),
-            Err(words) => Came::Crashed(words),
+            Ok(second) => {
+                let digests = [first.digest, second.digest];
+                Came::Differed(Difference { digests, entry: first_difference(scenario) })
+            }
+            Err(crash) => Came::Crashed(crash),
         },
         Ok(first) => Came::To(Box::new(first)),
     }
+}
+
+/// One run; of one that fails, how far it came.
+fn attempt(scenario: &Scenario) -> Result<Outcome, Crash> {
+    let mut kept = None;
+    let whole = catch_unwind(AssertUnwindSafe(|| {
+        let world = kept.insert(World::new(scenario));
+        world.trace.keep = Keep::Nothing;
+        world.run_until(time::Instant::ZERO + scenario.length);
+        conclude(world)
+    }));
+    whole.map_err(|panic| {
+        let after = kept.map(|world| (world.entries(), world.now()));
+        Crash { words: words_of(&*panic), after }
+    })
+}
+
+/// Two worlds of one scenario, step by step, up to the first entry that differs.
+fn first_difference(scenario: &Scenario) -> Option<u64> {
+    let end = time::Instant::ZERO + scenario.length;
+    let side_by_side = || {
+        let [mut one, mut other] = [World::new(scenario), World::new(scenario)];
+        while one.trace_digest() == other.trace_digest() {
+            let goes_on = one.next_at().is_some_and(|at| at <= end);
+            if !goes_on || !one.step() || !other.step() {
+                return None;
+            }
+        }
+        Some(one.entries())
+    };
+    catch_unwind(AssertUnwindSafe(side_by_side)).ok().flatten()
 }
 
 /// How to come back to a run: what it was, and under which rules.
@@ -232,40 +296,47 @@ fn one(scenario: &Scenario, which: &str, arguments: &Arguments) -> Exit {
         print_trace(scenario, arguments.json);
     }
     let came = try_run(scenario, arguments.doublecheck);
+    let exit = exit_of(scenario, &came);
     if arguments.shrink && came.exit() != Exit::Clean {
         quietly(|| {
             let kind = came.kind();
-            let mut small = shrink(scenario, 400, |candidate| try_run(candidate, false).kind() == kind);
+            let fails_alike = |candidate: &Scenario| try_run(candidate, arguments.doublecheck).kind() == kind;
+            let mut small = shrink(scenario, 400, fails_alike);
             if let Came::To(outcome) = &came {
                 small.expect = outcome.broken().map(str::to_owned);
             }
             print_scenario(&small, arguments.json);
         });
-        return came.exit();
+        return exit;
     }
     report(&format!("seed {}", scenario.seed), scenario, &came, &replay(which, arguments), arguments.json);
-    match (&scenario.expect, &came) {
+    if let (Some(expected), Exit::Unexpected) = (&scenario.expect, exit) {
+        if arguments.json {
+            say!("{}", json!({"seed": scenario.seed, "expected": expected}));
+        } else {
+            say!("    it was to end with {expected}, which did not happen");
+        }
+    }
+    exit
+}
+
+/// What a scenario's end is worth, whether it is reported or shrunk.
+fn exit_of(scenario: &Scenario, came: &Came) -> Exit {
+    match (&scenario.expect, came) {
         // A scenario that is known to violate something ends well when it does.
         (Some(expected), Came::To(outcome)) if outcome.broken() == Some(expected) => Exit::Clean,
-        (Some(expected), Came::To(outcome)) if outcome.broken().is_none() => {
-            if arguments.json {
-                say!("{}", json!({"seed": scenario.seed, "expected": expected}));
-            } else {
-                say!("    it was to end with {expected}, which did not happen");
-            }
-            Exit::Unexpected
-        }
+        (Some(_), Came::To(outcome)) if outcome.broken().is_none() => Exit::Unexpected,
         _ => came.exit(),
     }
 }
 
 /// Prints every entry and note as it happens, also those before an assertion fails.
 fn print_trace(scenario: &Scenario, as_json: bool) {
-    use glasshouse_core::sim::world::World;
-    let mut world = World::new(scenario);
+    // A world that cannot be made is told of by the run that is reported.
+    let Ok(mut world) = catch_unwind(|| World::new(scenario)) else { return };
     world.trace.keep = Keep::All;
     let (mut entries, mut notes) = (0, 0);
-    let end = glasshouse_core::time::Instant::ZERO + scenario.length;
+    let end = time::Instant::ZERO + scenario.length;
     loop {
         let going = world.next_at().is_some_and(|at| at <= end)
             && catch_unwind(AssertUnwindSafe(|| world.step())).unwrap_or(false);
@@ -307,7 +378,7 @@ fn report(name: &str, scenario: &Scenario, came: &Came, replay: &str, as_json: b
                 "{}",
                 json!({"seed": scenario.seed, "entries": outcome.entries, "simulated_seconds": outcome.length.as_millis() / 1000,
                     "digest": format!("{:016x}", outcome.digest), "broken": broken, "at_rest": outcome.at_rest,
-                    "allowed_losses": outcome.allowed.len(),
+                    "allowed_losses": outcome.allowed.len(), "losses": losses(outcome),
                     "counts": outcome.counts.iter().collect::<BTreeMap<_, _>>()})
             );
         }
@@ -333,16 +404,31 @@ fn report(name: &str, scenario: &Scenario, came: &Came, replay: &str, as_json: b
                 say!("    allowed loss at {}: {} ({})", loss.at, loss.why, loss.invariant);
             }
         }
-        Came::Crashed(words) if as_json => say!("{}", json!({"seed": scenario.seed, "crash": words})),
-        Came::Crashed(words) => {
-            say!("{name}: our own mistake: {words}");
+        Came::Crashed(Crash { words, after }) if as_json => {
+            let (entry, at) = (after.map(|(entry, _)| entry), after.map(|(_, at)| at.to_string()));
+            say!("{}", json!({"seed": scenario.seed, "crash": words, "entry": entry, "at": at}));
+        }
+        Came::Crashed(Crash { words, after }) => {
+            let place = after.map(|(entry, at)| format!(" at {at}, after entry {entry}")).unwrap_or_default();
+            say!("{name}: our own mistake{place}: {words}");
             say!("    replay   {replay} --trace");
+            say!("    shrink   {replay} --shrink");
         }
-        Came::Differed(a, b) if as_json => {
-            say!("{}", json!({"seed": scenario.seed, "digests": [format!("{a:016x}"), format!("{b:016x}")]}));
+        Came::Differed(Difference { digests: [a, b], entry }) if as_json => {
+            let digests = [format!("{a:016x}"), format!("{b:016x}")];
+            say!("{}", json!({"seed": scenario.seed, "digests": digests, "entry": entry}));
         }
-        Came::Differed(a, b) => say!("{name}: two runs differ: {a:016x} and {b:016x}"),
+        Came::Differed(Difference { digests: [a, b], entry }) => {
+            let place = entry.map(|entry| format!(" from entry {entry} on")).unwrap_or_default();
+            say!("{name}: two runs differ{place}: {a:016x} and {b:016x}");
+            say!("    replay   {replay} --doublecheck");
+        }
     }
+}
+
+fn losses(outcome: &Outcome) -> Vec<Value> {
+    let told = outcome.allowed.iter();
+    told.map(|loss| json!({"invariant": loss.invariant, "at": loss.at.to_string(), "why": loss.why})).collect()
 }
 
 /// Runs something whose assertions may fail often, without their messages.
@@ -401,10 +487,10 @@ fn many(from: u64, to: u64, arguments: &Arguments) -> Exit {
     let tally = Mutex::new(Tally::default());
     let work = || {
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= to {
-                return;
-            }
+            // Checked: the last seed there is has no next one.
+            let taken = next
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seed| (seed < to).then(|| seed.saturating_add(1)));
+            let Ok(seed) = taken else { return };
             let scenario = swarm::scenario(seed, arguments.rules);
             let came = try_run(&scenario, arguments.doublecheck);
             let Ok(mut tally) = tally.lock() else { return };

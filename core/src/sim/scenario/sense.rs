@@ -5,22 +5,44 @@
 
 use super::text::{Mistake, span_text};
 use super::{Action, ClientSpec, Command, Scenario, TopicSpec};
+use crate::api::kafka::ErrorCode;
 use crate::check::register;
 use crate::id::{NodeId, TopicPartition};
 use crate::ordered::OrdMap;
 use crate::sim::build;
-use crate::time::Span;
+use crate::sim::clock::DRIFT_MOST;
+use crate::time::{Instant, Span};
 use std::sync::Arc;
 
 /// On which line stands what, counted from 1; in the order of the scenario's lists.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
-    /// The last line that set it.
-    pub settings: OrdMap<String, u32>,
+    /// What may stand once: `seed`, `run`, `expect`, `rule NAME` and `set NAME`.
+    once: OrdMap<String, u32>,
     pub topics: Vec<u32>,
     pub clients: Vec<u32>,
     pub actions: Vec<u32>,
-    pub expect: u32,
+}
+
+impl Lines {
+    /// This stands here, for the first time.
+    ///
+    /// # Errors
+    /// It stands elsewhere already.
+    pub fn once(&mut self, what: String, line: u32) -> Result<(), String> {
+        match self.once.get(&what) {
+            Some(first) => Err(format!("{what} stands on line {first} already")),
+            None => {
+                self.once.insert(what, line);
+                Ok(())
+            }
+        }
+    }
+
+    /// Where this stands; the first line, if nowhere.
+    fn of(&self, what: &str) -> u32 {
+        self.once.get(what).copied().unwrap_or(1)
+    }
 }
 
 /// Time-outs and intervals are at least so long: at zero a world's time would stand still.
@@ -30,6 +52,8 @@ const RETENTION_MOST: Span = Span::secs(3650 * 24 * 3600);
 /// They add to others, and may be nothing.
 const DELAYS: &[&str] = &["latency", "jitter", "sync-latency", "sync-jitter"];
 const RATE_MOST: u32 = 10_000;
+/// Ten years.
+const JUMP_MOST: i64 = 3650 * 24 * 3600 * 1000;
 /// Kafka's `message.max.bytes`, rounded.
 const BATCH_MOST: u32 = 1_000_000;
 
@@ -38,6 +62,7 @@ pub fn check(scenario: &Scenario, lines: &Lines) -> Result<(), Mistake> {
     let mut check = Check { scenario, lines, nodes: build::nodes(scenario), mistakes: Vec::new() };
     check.settings();
     check.spans();
+    check.sessions();
     // A world of impossible size is not looked at any further.
     if check.mistakes.is_empty() {
         for (topic, line) in scenario.topics.iter().zip(&lines.topics) {
@@ -48,11 +73,12 @@ pub fn check(scenario: &Scenario, lines: &Lines) -> Result<(), Mistake> {
             check.client(client, *line);
         }
         for (timed, line) in scenario.actions.iter().zip(&lines.actions) {
+            check.moment(timed.at, *line);
             check.action(&timed.action, *line);
         }
         if let Some(name) = scenario.expect.as_ref().filter(|name| register::find(name).is_none()) {
             check.mistaken(
-                lines.expect,
+                lines.of("expect"),
                 format!("no invariant is called {name:?}; `cargo sim --invariants` lists them"),
             );
         }
@@ -82,7 +108,7 @@ impl Check<'_> {
     }
 
     fn line_of(&self, setting: &str) -> u32 {
-        self.lines.settings.get(setting).copied().unwrap_or(1)
+        self.lines.of(&format!("set {setting}"))
     }
 
     fn settings(&mut self) {
@@ -123,6 +149,41 @@ impl Check<'_> {
                 let (least, most, span) = (span_text(least), span_text(most), span_text(span));
                 self.mistaken(self.line_of(name), format!("{name} is between {least} and {most}, not {span}"));
             }
+        }
+    }
+
+    /// A session is asked of one keeper after another, each has its share of the time-out, and needs two ways there and
+    /// back and a sync. Who has less gives every keeper up and dials the next, for ever.
+    fn sessions(&mut self) {
+        if !self.mistakes.is_empty() {
+            return;
+        }
+        let scenario = self.scenario;
+        let settings = &scenario.settings;
+        let keepers = settings.keepers + settings.observers;
+        let each = (settings.latency + settings.jitter) * 4 + settings.sync_latency + settings.sync_jitter;
+        let least = each * u64::from(keepers);
+        let has_session = scenario.clients.iter().any(|client| matches!(client, ClientSpec::Keeper { .. }));
+        for (name, session, matters) in [
+            ("broker-session", settings.broker_session, settings.brokers > 0),
+            ("client-session", settings.client_session, has_session),
+        ] {
+            if matters && session < least {
+                let causes = [name, "keepers", "observers"].into_iter().chain(DELAYS.iter().copied());
+                let line = causes.map(|cause| self.line_of(cause)).max().unwrap_or(1);
+                let (least, session) = (span_text(least), span_text(session));
+                let why = format!("the time it takes to try each of {keepers} keepers");
+                self.mistaken(line, format!("{name} is at least {least} here, {why}, not {session}"));
+            }
+        }
+    }
+
+    /// What comes after the end never comes.
+    fn moment(&mut self, at: Instant, line: u32) {
+        let (end, at) = (self.scenario.length, at.since(Instant::ZERO));
+        if at > end {
+            let (end, at) = (span_text(end), span_text(at));
+            self.mistaken(line, format!("the run ends at {end}; expected no later time than that, not {at}"));
         }
     }
 
@@ -211,8 +272,6 @@ impl Check<'_> {
             | Action::Pause(node)
             | Action::Resume(node)
             | Action::Shutdown(node)
-            | Action::Drift { node, .. }
-            | Action::Jump { node, .. }
             | Action::SlowDisk { node, .. }
             | Action::FullDisk(node)
             | Action::LyingDisk(node)
@@ -223,9 +282,33 @@ impl Check<'_> {
             | Action::Slow { from, to, .. }
             | Action::Heal { from, to } => self.pair(*from, *to, line),
             Action::Break { a, b } => self.pair(*a, *b, line),
-            Action::LoseReply { server, client }
-            | Action::DelayReply { server, client, .. }
-            | Action::FailReply { server, client, .. } => self.answer(*server, *client, line),
+            Action::LoseReply { server, client } | Action::DelayReply { server, client, .. } => {
+                self.answer(*server, *client, line)
+            }
+            Action::FailReply { server, client, error } => {
+                self.answer(*server, *client, line);
+                let code = ErrorCode(*error);
+                if code.is_none() || code.name().is_none() {
+                    let such = "such as 7 for REQUEST_TIMED_OUT";
+                    self.mistaken(line, format!("expected the code of one of Kafka's errors, {such}, not {error}"));
+                }
+            }
+            Action::Drift { node, ppm } => {
+                self.node(*node, line);
+                let most = DRIFT_MOST;
+                if !(-most..=most).contains(ppm) {
+                    let range = format!("between -{most} and {most} parts per million");
+                    self.mistaken(line, format!("a clock drifts by {range}, not {ppm}"));
+                }
+            }
+            Action::Jump { node, millis } => {
+                self.node(*node, line);
+                let most = JUMP_MOST;
+                if !(-most..=most).contains(millis) {
+                    let range = format!("between -{most} and {most} milliseconds");
+                    self.mistaken(line, format!("a wall clock jumps by {range}, not {millis}"));
+                }
+            }
             Action::Ask { client, command } => self.command(*client, command, line),
             Action::PowerOffAll | Action::RestartAll | Action::HealAll => {}
         }

@@ -191,7 +191,9 @@ settings! {
     /// 0: no limit.
     retention_bytes = "retention-bytes": u32 = 0;
     segment_bytes = "segment-bytes": u32 = 1 << 30;
+    /// Of topics that do not say it themselves.
     min_isr = "min-isr": u32 = 1;
+    /// Of topics that do not say it themselves.
     unclean = "unclean": bool = false;
     flush = "flush": FlushMode = FlushMode::Batch;
     /// Bytes of one record's value.

@@ -1,7 +1,7 @@
 //! The scenario's text: one statement a line, `#` begins a comment.
 
 use super::sense::{self, Lines};
-use super::{Action, Change, ClientSpec, Command, FORMAT, Scenario, Timed, TopicSpec};
+use super::{Action, Change, ClientSpec, Command, FORMAT, Scenario, Settings, Timed, TopicSpec};
 use crate::id::{NodeId, TopicPartition};
 use crate::time::{Instant, Span};
 use crate::znode::ZPath;
@@ -70,6 +70,8 @@ type Read<T> = Result<T, String>;
 struct Words<'a> {
     words: Vec<&'a str>,
     at: usize,
+    /// The settings of the whole text: what a topic is that does not say it.
+    settings: &'a Settings,
 }
 
 impl<'a> Words<'a> {
@@ -150,21 +152,40 @@ fn read_partition(word: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, partition.parse().ok().filter(|p| *p >= 0)?))
 }
 
+/// What a line says, without its comment.
+fn words_of(line: &str) -> Vec<&str> {
+    line.split('#').next().unwrap_or_default().split_whitespace().collect()
+}
+
+/// The settings of the whole text: a topic may stand above them. A mistake among them is told when its line is read.
+fn settings_of(text: &str) -> Settings {
+    let mut settings = Settings::default();
+    for line in text.lines() {
+        if let ["set", name, value] = words_of(line)[..] {
+            let _ = settings.set(name, value);
+        }
+    }
+    settings
+}
+
 /// Reads a whole scenario.
 pub fn parse(text: &str) -> Result<Scenario, Mistake> {
     let mut scenario = Scenario { length: Span::secs(60), ..Scenario::default() };
     let mut begun = false;
     let mut lines = Lines::default();
+    let settings = settings_of(text);
     for (number, line) in text.lines().enumerate() {
-        let words: Vec<_> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let words = words_of(line);
         if words.is_empty() {
             continue;
         }
-        let mut words = Words { words, at: 0 };
+        let mut words = Words { words, at: 0, settings: &settings };
         let line = number as u32 + 1;
         let outcome =
             if begun { statement(&mut scenario, &mut words, &mut lines, line) } else { first_line(&mut words) };
-        outcome.and_then(|()| words.end()).map_err(|expected| Mistake { line, expected })?;
+        let once = outcome.and_then(|once| words.end().map(|()| once));
+        once.and_then(|once| once.map_or(Ok(()), |what| lines.once(what, line)))
+            .map_err(|expected| Mistake { line, expected })?;
         begun = true;
     }
     if !begun {
@@ -177,27 +198,36 @@ pub fn parse(text: &str) -> Result<Scenario, Mistake> {
     Ok(scenario)
 }
 
-fn first_line(words: &mut Words<'_>) -> Read<()> {
+fn first_line(words: &mut Words<'_>) -> Read<Option<String>> {
     words.keyword("glasshouse")?;
     words.keyword("scenario")?;
     let version: u32 = words.number("the format's version")?;
-    if version == FORMAT { Ok(()) } else { Err(format!("this is format {version}; expected format {FORMAT}")) }
+    if version == FORMAT { Ok(None) } else { Err(format!("this is format {version}; expected format {FORMAT}")) }
 }
 
-fn statement(scenario: &mut Scenario, words: &mut Words<'_>, lines: &mut Lines, line: u32) -> Read<()> {
+/// Gives what it is, if that may stand once only.
+fn statement(scenario: &mut Scenario, words: &mut Words<'_>, lines: &mut Lines, line: u32) -> Read<Option<String>> {
+    let mut once = None;
     match words.next("a statement")? {
-        "seed" => scenario.seed = words.number("a whole number")?,
-        "run" => scenario.length = words.span()?,
+        "seed" => {
+            once = Some("seed".to_owned());
+            scenario.seed = words.number("a whole number")?;
+        }
+        "run" => {
+            once = Some("run".to_owned());
+            scenario.length = words.span()?;
+        }
         "rule" => {
             let word = words.next("NAME=VALUE")?;
             let (name, value) = word.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, not {word:?}"))?;
             scenario.rules.set(name, value)?;
+            once = Some(format!("rule {name}"));
         }
         "set" => {
             let name = words.next("a setting's name")?;
             let value = words.next("a value")?;
             scenario.settings.set(name, value)?;
-            lines.settings.insert(name.to_owned(), line);
+            once = Some(format!("set {name}"));
         }
         "topic" => {
             scenario.topics.push(topic(words)?);
@@ -208,8 +238,8 @@ fn statement(scenario: &mut Scenario, words: &mut Words<'_>, lines: &mut Lines, 
             lines.clients.push(line);
         }
         "expect" => {
+            once = Some("expect".to_owned());
             scenario.expect = Some(words.next("an invariant's name, or `clean`")?.to_owned()).filter(|w| w != "clean");
-            lines.expect = line;
         }
         "at" => {
             let at = Instant::ZERO + words.span()?;
@@ -226,7 +256,7 @@ fn statement(scenario: &mut Scenario, words: &mut Words<'_>, lines: &mut Lines, 
             ));
         }
     }
-    Ok(())
+    Ok(once)
 }
 
 fn client(word: &str, words: &mut Words<'_>) -> Read<ClientSpec> {
@@ -257,15 +287,16 @@ fn client(word: &str, words: &mut Words<'_>) -> Read<ClientSpec> {
     })
 }
 
-/// `orders partitions 2 replicas 3 min-isr 2 [unclean]`
+/// `orders partitions 2 replicas 3 [min-isr 2] [unclean]`; what it does not say, the settings say.
 fn topic(words: &mut Words<'_>) -> Read<TopicSpec> {
     let name = words.topic()?;
     words.keyword("partitions")?;
     let partitions = words.number("a number of partitions")?;
     words.keyword("replicas")?;
     let replicas = words.number("a number of replicas")?;
-    let min_isr = if words.is_next("min-isr") { words.number("min.insync.replicas")? } else { 1 };
-    Ok(TopicSpec { name, partitions, replicas, min_isr, unclean: words.is_next("unclean") })
+    let min_isr = if words.is_next("min-isr") { words.number("min.insync.replicas")? } else { words.settings.min_isr };
+    let unclean = words.is_next("unclean") || words.settings.unclean;
+    Ok(TopicSpec { name, partitions, replicas, min_isr, unclean })
 }
 
 fn action(words: &mut Words<'_>) -> Read<Action> {
@@ -480,6 +511,86 @@ at 4s heal all
             Scenario::parse("glasshouse scenario 2").unwrap_err().to_string(),
             "line 1: this is format 2; expected format 1"
         );
+    }
+
+    fn first_mistake(text: &str) -> String {
+        Scenario::parse(&format!("glasshouse scenario 1\n{text}\n")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_may_stand_once_stands_once() {
+        for (statements, sentence) in [
+            ("seed 1\nseed 2", "line 3: seed stands on line 2 already"),
+            ("run 5s\n\nrun 5s", "line 4: run stands on line 2 already"),
+            ("expect LOG-6\nexpect clean", "line 3: expect stands on line 2 already"),
+            ("set tick 1s\nset tick 2s", "line 3: set tick stands on line 2 already"),
+            (
+                "rule truncation=leader-epoch\nrule truncation=offset-only",
+                "line 3: rule truncation stands on line 2 already",
+            ),
+        ] {
+            assert_eq!(first_mistake(statements), sentence);
+        }
+    }
+
+    #[test]
+    fn numbers_that_would_be_bent_or_do_nothing_are_mistakes() {
+        let clients = "topic a partitions 1 replicas 3\nproducer a acks all plain rate 1\nrun 12s";
+        for (statement, sentence) in [
+            (
+                "at 1s jump keeper-1 9223372036854775807",
+                "a wall clock jumps by between -315360000000 and 315360000000 milliseconds, not 9223372036854775807",
+            ),
+            (
+                "at 1s drift keeper-1 -2147483648",
+                "a clock drifts by between -500000 and 500000 parts per million, not -2147483648",
+            ),
+            (
+                "at 1s fail-reply broker-1 client-1 999",
+                "expected the code of one of Kafka's errors, such as 7 for REQUEST_TIMED_OUT, not 999",
+            ),
+            (
+                "at 1s fail-reply broker-1 client-1 0",
+                "expected the code of one of Kafka's errors, such as 7 for REQUEST_TIMED_OUT, not 0",
+            ),
+            ("at 99s kill broker-1", "the run ends at 12s; expected no later time than that, not 99s"),
+            (
+                "set latency 1s",
+                "broker-session is at least 12.0081s here, the time it takes to try each of 3 keepers, not 1ms",
+            ),
+        ] {
+            let session = if statement.contains("latency") { "set broker-session 1ms" } else { "" };
+            let text = format!("{clients}\n{session}\n{statement}");
+            assert_eq!(first_mistake(&text), format!("line 6: {sentence}"));
+        }
+        for statement in [
+            "at 1s jump keeper-1 -315360000000",
+            "at 1s drift keeper-1 500000",
+            "at 1s fail-reply broker-1 client-1 -1",
+            "at 12s kill broker-1",
+        ] {
+            let text = format!("glasshouse scenario 1\n{clients}\n{statement}\n");
+            assert_eq!(Scenario::parse(&text).map(drop), Ok(()), "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_as_the_settings_say_where_it_says_nothing_itself() {
+        let text = "\
+glasshouse scenario 1
+topic a partitions 1 replicas 3
+topic b partitions 1 replicas 3 min-isr 3
+admin
+set min-isr 2
+set unclean yes
+at 1s ask client-1 create-topic c partitions 1 replicas 2
+";
+        let scenario = Scenario::parse(text).unwrap();
+        let said: Vec<_> = scenario.topics.iter().map(|topic| (topic.min_isr, topic.unclean)).collect();
+        assert_eq!(said, [(2, true), (3, true)]);
+        let last = scenario.actions[0].action.to_string();
+        assert_eq!(last, "ask client-1 create-topic c partitions 1 replicas 2 min-isr 2 unclean");
+        assert_eq!(Scenario::parse(&scenario.to_string()), Ok(scenario));
     }
 
     #[test]
