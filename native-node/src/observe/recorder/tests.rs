@@ -59,7 +59,8 @@ fn run(folder: &Folder) -> Lab {
     assert_eq!(created.topics[0].error, ErrorCode::NONE);
     let name = TopicPartition::new("orders", 0);
     let leads = |lab: &Lab, at: usize| {
-        lab.seats[at].node.as_broker().unwrap().partition(&name).is_some_and(|partition| partition.leader().is_some())
+        let broker = lab.seats[at].node.as_broker().unwrap();
+        broker.partition(&name).is_some_and(|partition| partition.leader().is_some() && partition.settings_are_read)
     };
     lab.until("somebody leads", |lab| leads(lab, 1) || leads(lab, 2));
     let leader = if leads(&lab, 1) { 1 } else { 2 };
