@@ -5,7 +5,7 @@ use glasshouse_tests::process::{ProcessCluster, eventually, glasshouse, signal};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Files below a folder whose names end so, in order.
 fn files(folder: &Path, ends: impl Fn(&str) -> bool + Copy) -> Vec<PathBuf> {
@@ -59,6 +59,7 @@ fn snapshots(names: &[String]) -> (PathBuf, Vec<PathBuf>) {
         .args(["node", "--roles", "keeper", "--keeper-id", "1", "--keeper-mesh", &mesh])
         .args(["--keeper-listen", &address, "--keeper-snap-count", "10", "--data"])
         .arg(&data)
+        .stderr(Stdio::null())
         .spawn()
         .expect("glasshouse can be started");
     for name in names {
