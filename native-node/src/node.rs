@@ -6,7 +6,7 @@ use crate::disk::{FileDisk, Identity};
 use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
 use crate::net::doors::Doors;
-use crate::net::mesh::{Mesh, MeshConfig, Tls};
+use crate::net::mesh::{Mesh, MeshConfig};
 use crate::net::{self, Limits};
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::boot::{Beginning, What};
@@ -173,8 +173,6 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
             inbox.put_blocking(Incoming::SyncDone { lane, result });
         })
     };
-    // Before there is a folder.
-    config.tls.as_ref().map_or(Ok(()), Tls::check)?;
     let identity = Identity { cluster: config.cluster.clone(), node: config.me };
     let mut store = Store::new(FileDisk::open(&config.data, &identity, config.hold, done)?);
     let clock = Clock::new();

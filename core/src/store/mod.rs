@@ -176,19 +176,17 @@ impl<D: Disk> Store<D> {
     }
 
     fn perform_checkpoint(&mut self, op: StoreOp) {
+        if let StoreOp::HighWatermarks(offsets) | StoreOp::RecoveryPoints(offsets) | StoreOp::LogStarts(offsets) = &op {
+            self.told.note(offsets);
+        }
         let (name, contents) = match op {
             StoreOp::HighWatermarks(offsets) => {
-                self.told.note(&offsets);
                 (small_file::HIGH_WATERMARKS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
             StoreOp::RecoveryPoints(offsets) => {
-                self.told.note(&offsets);
                 (small_file::RECOVERY_POINTS.to_owned(), small_file::offsets_to_bytes(&offsets))
             }
-            StoreOp::LogStarts(offsets) => {
-                self.told.note(&offsets);
-                (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets))
-            }
+            StoreOp::LogStarts(offsets) => (small_file::LOG_STARTS.to_owned(), small_file::offsets_to_bytes(&offsets)),
             StoreOp::LeaderEpochs { partition, entries } => {
                 (format!("{partition}/{}", small_file::LEADER_EPOCHS), small_file::epochs_to_bytes(&entries))
             }

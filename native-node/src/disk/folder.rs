@@ -119,6 +119,19 @@ fn lock(folder: &Path) -> Result<Lock, String> {
     Ok(Lock { _file: file })
 }
 
+/// Puts a file into a folder, durable, whole or not at all; until it is, it has its name aside.
+///
+/// # Errors
+/// Of the disk.
+pub(crate) fn put(folder: &Path, name: &str, aside: &str, contents: &[u8]) -> io::Result<()> {
+    let aside = folder.join(aside);
+    let mut file = File::create(&aside)?;
+    file.write_all(contents)?;
+    file.sync_data()?;
+    fs::rename(&aside, folder.join(name))?;
+    sync(folder)
+}
+
 /// Whose folder it is; written at the first start.
 fn check(folder: &Path, identity: &Identity) -> Result<(), String> {
     let path = folder.join(IDENTITY);
@@ -129,15 +142,7 @@ fn check(folder: &Path, identity: &Identity) -> Result<(), String> {
     let found = match fs::read(&path) {
         Ok(found) => String::from_utf8_lossy(&found).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let aside = folder.join(IDENTITY_ASIDE);
-            let write = || {
-                let mut file = File::create(&aside)?;
-                file.write_all(mine.as_bytes())?;
-                file.sync_data()?;
-                fs::rename(&aside, &path)?;
-                sync(folder)
-            };
-            return write().map_err(cannot);
+            return put(folder, IDENTITY, IDENTITY_ASIDE, mine.as_bytes()).map_err(cannot);
         }
         Err(error) => return Err(cannot(error)),
     };

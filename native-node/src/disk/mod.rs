@@ -25,6 +25,7 @@ mod tail;
 use act::{Act, Dirty, is_derived};
 use bytes::Bytes;
 use entry::Entry;
+pub(crate) use folder::put;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::NodeId;
 use glasshouse_core::record::offset::Position;

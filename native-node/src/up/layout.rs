@@ -5,14 +5,16 @@
 //! it to its peers.
 
 use super::usage;
+use crate::disk::put;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What all clusters were called before their folders kept a name.
 const ONCE: &str = "glasshouse";
+
+const NAME: &str = "layout.json";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ pub(super) struct Layout {
 
 impl Layout {
     fn file(data: &Path) -> PathBuf {
-        data.join("layout.json")
+        data.join(NAME)
     }
 
     /// Of a folder that is made now.
@@ -102,15 +104,9 @@ impl Layout {
     /// # Errors
     /// Of the disk.
     pub(super) fn write(&self, data: &Path) -> Result<()> {
-        let (file, aside) = (Layout::file(data), data.join("layout.json.new"));
-        let write = || -> std::io::Result<()> {
-            let mut out = File::create(&aside)?;
-            out.write_all(&serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?)?;
-            out.sync_data()?;
-            std::fs::rename(&aside, &file)?;
-            File::open(data)?.sync_all()
-        };
-        write().with_context(|| format!("{} cannot be written", file.display()))
+        let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        text.and_then(|text| put(data, NAME, "layout.json.new", &text))
+            .with_context(|| format!("{} cannot be written", Layout::file(data).display()))
     }
 }
 

@@ -36,7 +36,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn on_event(&mut self, now: Now, event: Event, fx: Fx<'_>) {
+    fn on_event(&mut self, now: Now, event: Event, fx: Fx<'_>) {
         match event {
             Event::Elect => {
                 if self.office.session.is_some() {
@@ -73,7 +73,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn perform(&mut self, now: Now, step: Step, fx: Fx<'_>) {
+    fn perform(&mut self, now: Now, step: Step, fx: Fx<'_>) {
         match step {
             Step::Campaign => self.campaign(fx),
             Step::OldNotifications => self.delete_old_notifications(fx),
@@ -152,7 +152,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn resume(&mut self, now: Now, then: Then, mut answers: Vec<Answer>, fx: Fx<'_>) {
+    fn resume(&mut self, now: Now, then: Then, mut answers: Vec<Answer>, fx: Fx<'_>) {
         match then {
             Then::Nothing => {}
             Then::LookedForController => self.on_looked(answers.remove(0), fx),
@@ -219,14 +219,11 @@ impl Controller {
     pub(super) fn ask(&mut self, ops: impl IntoIterator<Item = Op>, then: Then, fx: Fx<'_>) {
         assert!(self.waiting.is_none(), "a second round of questions while waiting for the first");
         // A keeper would hang up on what is too large for it, and on every connection after that. It is an error here.
-        let answer = |op: &Op| (bytes_of(op) > MOST_BYTES).then_some(Err(KeeperError::BADARGUMENTS));
-        let asked: Vec<(Op, Option<Answer>)> = ops
-            .into_iter()
-            .map(|op| {
-                let answer = answer(&op);
-                (op, answer)
-            })
-            .collect();
+        let judged = |op: Op| {
+            let is_too_large = bytes_of(&op) > MOST_BYTES;
+            (op, is_too_large.then_some(Err(KeeperError::BADARGUMENTS)))
+        };
+        let asked: Vec<(Op, Option<Answer>)> = ops.into_iter().map(judged).collect();
         let first = self.next_token;
         self.next_token += asked.len() as u64;
         for (at, (op, _)) in asked.iter().enumerate().filter(|(_, (_, answer))| answer.is_none()) {
@@ -261,7 +258,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn on_fenced(&mut self, fx: Fx<'_>) {
+    fn on_fenced(&mut self, fx: Fx<'_>) {
         fx.note(ControllerNote::Fenced { epoch: self.epoch() });
         self.leave_office("a newer controller is elected", fx);
         self.events.push_back(Event::Elect);

@@ -118,6 +118,8 @@ pub(super) fn match_below(
 
 /// LOG-3: who leads has all that was committed; or it was allowed to be lost, and the history is what the leader has.
 pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &TopicPartition, find: &mut Findings) {
+    // A leader that started again has not heard that it leads.
+    let elected = ghost.leader().filter(|(_, leader)| *leader == id).map(|(epoch, _)| epoch);
     let Some(replica) = ghost.replicas.get_mut(&id) else { return };
     replica.advance(&ghost.committed);
     let agreed = replica.agreed;
@@ -128,8 +130,6 @@ pub(super) fn require_complete(ghost: &mut Ghost, id: BrokerId, partition: &Topi
         }
         return;
     };
-    // A leader that started again has not heard that it leads.
-    let elected = ghost.leaders.last_key_value().filter(|(_, leader)| **leader == id).map(|(epoch, _)| *epoch);
     let epoch = replica.leads.or(elected).unwrap_or(-1);
     let mut damaged = ghost.replicas.values().filter_map(|other| other.damaged);
     let damaged = damaged.find(|damage| damage.counted && damage.from <= missing.base);
