@@ -20,6 +20,19 @@ pub enum Flush {
     Kafka,
 }
 
+/// What becomes of old records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cleanup {
+    /// Segments go by time and size.
+    #[default]
+    Delete,
+    /// Nothing goes but what a newer record of the same key replaces. Here nothing goes: compaction, which may come late
+    /// in Kafka, never comes.
+    Compact,
+    /// Both: segments go by time and size.
+    CompactAndDelete,
+}
+
 /// A setting's value as text.
 trait Setting: Sized {
     fn parse(text: &str) -> Option<Self>;
@@ -69,6 +82,32 @@ impl Setting for Span {
     }
     fn number(&self) -> i64 {
         self.as_millis() as i64
+    }
+}
+
+impl Setting for Cleanup {
+    fn parse(text: &str) -> Option<Self> {
+        let mut policies = text.split(',').map(str::trim);
+        let (mut delete, mut compact) = (false, false);
+        policies
+            .all(|policy| {
+                delete |= policy == "delete";
+                compact |= policy == "compact";
+                matches!(policy, "delete" | "compact")
+            })
+            .then_some(match (delete, compact) {
+                (true, true) => Cleanup::CompactAndDelete,
+                (false, true) => Cleanup::Compact,
+                (_, false) => Cleanup::Delete,
+            })
+    }
+    fn show(&self) -> String {
+        match self {
+            Cleanup::Delete => "delete",
+            Cleanup::Compact => "compact",
+            Cleanup::CompactAndDelete => "compact,delete",
+        }
+        .to_owned()
     }
 }
 
@@ -173,6 +212,7 @@ settings! {
         "log.retention.ms" log_retention: i64 = 7 * 24 * 3_600_000, at least -1;
         /// −1 keeps everything.
         "log.retention.bytes" log_retention_bytes: i64 = -1, at least -1;
+        "log.cleanup.policy" log_cleanup_policy: Cleanup = Cleanup::Delete;
         "log.retention.check.interval.ms" log_retention_check_interval: Span = Span::secs(300), at least 1;
         "message.max.bytes" message_max_bytes: i32 = 1_048_588, at least 0;
         "fetch.max.bytes" fetch_max_bytes: i32 = 55 * 1024 * 1024, at least 1024;
@@ -191,11 +231,65 @@ settings! {
         "segment.ms" segment_ms: i64 = 7 * 24 * 3_600_000, at least 1;
         "retention.ms" retention_ms: i64 = 7 * 24 * 3_600_000, at least -1;
         "retention.bytes" retention_bytes: i64 = -1, at least -1;
+        "cleanup.policy" cleanup_policy: Cleanup = Cleanup::Delete;
         "max.message.bytes" max_message_bytes: i32 = 1_048_588, at least 0;
     }
 }
 
+/// Settings of a topic that Kafka 3.9 knows and that change nothing that a client could see here: they are kept with the
+/// others.
+const KEPT: [&str; 25] = [
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "message.downconversion.enable",
+    "message.format.version",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "preallocate",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "remote.log.delete.on.disable",
+];
+
+/// Those that would have to change something, with the one value that asks for nothing.
+const REFUSED: [(&str, &str); 3] = [
+    ("message.timestamp.type", "CreateTime"),
+    ("remote.storage.enable", "false"),
+    ("remote.log.copy.disable", "false"),
+];
+
 impl TopicSettings {
+    /// Whether a topic may be given this setting.
+    ///
+    /// # Errors
+    /// INVALID_CONFIG's sentence.
+    pub fn check(name: &str, value: &str) -> Result<(), &'static str> {
+        if TopicSettings::NAMES.contains(&name) {
+            return TopicSettings::default().set(name, value).map_err(|_| "a setting's value cannot be read");
+        }
+        match REFUSED.iter().find(|(refused, _)| *refused == name) {
+            Some((_, nothing)) if value == *nothing => Ok(()),
+            Some(_) => Err("a setting asks for what is not served here"),
+            None if KEPT.contains(&name) => Ok(()),
+            None => Err("no setting of a topic has that name"),
+        }
+    }
+
     /// The broker's settings under a topic's overrides. An override that cannot be read is passed over.
     pub fn of(broker: &Settings, overrides: Option<&OrdMap<String, String>>) -> TopicSettings {
         let mut settings = TopicSettings {
@@ -205,6 +299,7 @@ impl TopicSettings {
             segment_ms: broker.log_roll,
             retention_ms: broker.log_retention,
             retention_bytes: broker.log_retention_bytes,
+            cleanup_policy: broker.log_cleanup_policy,
             max_message_bytes: broker.message_max_bytes,
         };
         for (name, value) in overrides.into_iter().flatten() {
@@ -277,5 +372,21 @@ mod tests {
         let overrides = OrdMap::from([("segment.bytes".to_owned(), "4096".to_owned())]);
         let topic = TopicSettings::of(&broker, Some(&overrides));
         assert_eq!((topic.min_insync_replicas, topic.segment_bytes, topic.retention_bytes), (2, 4096, -1));
+    }
+
+    #[test]
+    fn a_topic_is_given_what_kafka_knows() {
+        assert_eq!(TopicSettings::check("retention.ms", "1000"), Ok(()));
+        assert_eq!(TopicSettings::check("compression.type", "zstd"), Ok(()));
+        assert_eq!(TopicSettings::check("message.timestamp.type", "CreateTime"), Ok(()));
+        for policy in ["delete", "compact", "compact,delete"] {
+            assert_eq!(TopicSettings::check("cleanup.policy", policy), Ok(()));
+            assert_eq!(Cleanup::parse(policy).unwrap().show(), policy);
+        }
+        assert_eq!(TopicSettings::check("cleanup.policy", "burn"), Err("a setting's value cannot be read"));
+        assert_eq!(TopicSettings::check("retention.ms", "long"), Err("a setting's value cannot be read"));
+        assert_eq!(TopicSettings::check("retention.msx", "1"), Err("no setting of a topic has that name"));
+        let refused = Err("a setting asks for what is not served here");
+        assert_eq!(TopicSettings::check("message.timestamp.type", "LogAppendTime"), refused);
     }
 }

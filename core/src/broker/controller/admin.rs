@@ -129,9 +129,7 @@ impl Controller {
             let Some(value) = &config.value else {
                 return Err((ErrorCode::INVALID_REQUEST, "a setting has no value"));
             };
-            if !is_valid_setting("topics", &config.name, value) {
-                return Err((ErrorCode::INVALID_CONFIG, "a setting's value cannot be read"));
-            }
+            TopicSettings::check(&config.name, value).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
             configs.insert(config.name.clone(), value.clone());
         }
         if znodes::encode_configs(&configs).len() > MOST_BYTES {
@@ -424,10 +422,11 @@ fn changed(mut configs: Configs, kind: &str, changes: &[AlterableConfig]) -> Opt
     Some(configs)
 }
 
-/// Whether a setting that we know can be read; one we do not know is stored as it is.
+/// Whether a setting can be read. One of a broker that we do not know is stored as it is, as Kafka does: it may be a
+/// plug-in's.
 fn is_valid_setting(kind: &str, name: &str, value: &str) -> bool {
     match kind {
-        "topics" => !TopicSettings::NAMES.contains(&name) || TopicSettings::default().set(name, value).is_ok(),
+        "topics" => TopicSettings::check(name, value).is_ok(),
         _ => !Settings::NAMES.contains(&name) || Settings::default().set(name, value).is_ok(),
     }
 }

@@ -410,6 +410,29 @@ fn the_first_broker_becomes_controller_and_a_topic_gets_its_first_leader() {
     assert!(world.sent.contains(&"3 LAI t-0 2@0 new".to_owned()), "{:?}", world.sent);
 }
 
+fn setting(name: &str, value: &str) -> CreatableConfig {
+    CreatableConfig { name: name.to_owned(), value: Some(value.to_owned()), ..Default::default() }
+}
+
+#[test]
+fn a_setting_that_no_topic_has_is_refused() {
+    let mut world = World::new(&[1, 2, 3]);
+    let mut ask = |name: &str, value: &str| {
+        let configs = vec![setting(name, value)];
+        let topic = CreatableTopic {
+            name: "t".into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs,
+            ..Default::default()
+        };
+        world.ask_for_topics(vec![topic])
+    };
+    assert_eq!(ask("retention.msx", "1000"), [ErrorCode::INVALID_CONFIG]);
+    assert_eq!(ask("retention.ms", "soon"), [ErrorCode::INVALID_CONFIG]);
+    assert_eq!(ask("message.timestamp.type", "LogAppendTime"), [ErrorCode::INVALID_CONFIG]);
+}
+
 /// Nothing is planned that a client cannot have meant, and nothing asked that a keeper would hang up on.
 #[test]
 fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
@@ -418,7 +441,7 @@ fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
         name: name.into(),
         num_partitions,
         replication_factor: 1,
-        configs: vec![CreatableConfig { name: "x".to_owned(), value: Some(value.to_owned()), ..Default::default() }],
+        configs: vec![setting("compression.type", value)],
         ..Default::default()
     };
     assert_eq!(world.ask_for_topics(vec![topic("t", i32::MAX, "")]), [ErrorCode::INVALID_PARTITIONS]);

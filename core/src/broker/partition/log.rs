@@ -4,7 +4,7 @@
 //! whether to append, cut or roll forward the high watermark is decided by leader and follower.
 
 use crate::api::storage::{Lane, PartitionImage, SegmentInfo, StoreOp};
-use crate::broker::config::{Flush, TopicSettings};
+use crate::broker::config::{Cleanup, Flush, TopicSettings};
 use crate::id::{LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
@@ -388,7 +388,7 @@ impl Log {
     /// Drops segments that are too old or too many (C.8): only such as lie wholly below the high watermark, and never
     /// the one appended to. (An active segment that is itself too old is rolled first.)
     pub fn retain(&mut self, settings: &TopicSettings, now: UnixMillis, fx: &mut Effects<Effect>) {
-        if self.damaged {
+        if self.damaged || settings.cleanup_policy == Cleanup::Compact {
             return;
         }
         let active_expired = self.segments.back().is_some_and(|active| self.is_expired(active, settings, now));

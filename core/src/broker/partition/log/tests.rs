@@ -98,6 +98,20 @@ fn too_many_bytes_go_from_the_oldest_end_but_nothing_that_is_not_committed() {
     bench.log.assert_ordered();
 }
 
+/// Compaction would keep the newest of each key for ever; here everything is kept.
+#[test]
+fn a_compacted_log_loses_nothing_to_age_or_size() {
+    let compact = TopicSettings { cleanup_policy: Cleanup::Compact, segment_bytes: batch_bytes(), ..settings() };
+    let mut bench = Bench::new(TopicSettings { retention_ms: 1_000, retention_bytes: 1, ..compact });
+    for millis in [1_000, 2_000, 3_000] {
+        bench.record_at(millis);
+    }
+    bench.commit(3);
+    bench.told();
+    bench.retain_at(9_000);
+    assert_eq!((bench.told(), bench.log.start()), (vec![], Offset(0)));
+}
+
 #[test]
 fn what_is_too_old_goes_and_the_active_segment_too_once_all_of_it_is_committed() {
     let mut bench = Bench::new(TopicSettings { segment_bytes: batch_bytes(), retention_ms: 1_000, ..settings() });
