@@ -1,25 +1,20 @@
-//! What the controller orders: LeaderAndIsr, StopReplica, UpdateMetadata, fenced by broker and controller epoch
-//! (protocol.md C.5, KIP-380); and the orderly stop that is asked of it.
+//! What the controller orders: StopReplica, UpdateMetadata and, in [`orders`](super::orders), LeaderAndIsr, fenced by
+//! broker and controller epoch (protocol.md C.5, KIP-380); and the orderly stop that is asked of it.
 
-use super::config::TopicSettings;
 use super::connection::Asker;
-use super::partition::log::Log;
-use super::partition::{Context, Partition};
+use super::partition::Partition;
 use super::{Broker, Call, Shutdown, Timer};
 use crate::api::kafka::{
-    ControlledShutdownRequest, ControlledShutdownResponse, ErrorCode, LeaderAndIsrPartition,
-    LeaderAndIsrPartitionError, LeaderAndIsrRequest, LeaderAndIsrResponse, LeaderAndIsrTopicError, Request,
-    StopReplicaPartitionError, StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest, UpdateMetadataResponse,
+    ControlledShutdownRequest, ControlledShutdownResponse, ErrorCode, Request, StopReplicaPartitionError,
+    StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest, UpdateMetadataResponse,
 };
 use crate::api::storage::{Lane, StoreOp};
-use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
+use crate::id::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicPartition};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
-use crate::ordered::OrdSet;
 use crate::record::offset::Offset;
 use crate::time::Now;
-use std::sync::Arc;
 
 impl Broker {
     /// A control request from before the first registration may be meant for the process that had this id before, whose
@@ -42,9 +37,11 @@ impl Broker {
         }
     }
 
-    /// Whether a control request is meant for this registration and comes from the newest controller.
-    fn check_control(
+    /// Whether a control request is meant for this registration and comes from the newest controller. What was ordered
+    /// before it is done first.
+    pub(super) fn check_control(
         &mut self,
+        now: Now,
         broker: BrokerEpoch,
         controller: ControllerEpoch,
         fx: &mut Effects<Effect>,
@@ -55,6 +52,7 @@ impl Broker {
             ErrorCode::STALE_CONTROLLER_EPOCH
         } else {
             self.controller_epoch = controller;
+            self.obey_all(now, fx);
             return Ok(());
         };
         fx.note(BrokerNote::FencedControl { controller_epoch: controller.0 });
@@ -68,7 +66,7 @@ impl Broker {
         request: UpdateMetadataRequest,
         fx: &mut Effects<Effect>,
     ) {
-        let checked = self.check_control(request.broker_epoch, request.controller_epoch, fx);
+        let checked = self.check_control(now, request.broker_epoch, request.controller_epoch, fx);
         if checked.is_ok() {
             self.metadata.on_update(&request);
         }
@@ -80,131 +78,8 @@ impl Broker {
         }
     }
 
-    pub(super) fn on_leader_and_isr(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        request: LeaderAndIsrRequest,
-        fx: &mut Effects<Effect>,
-    ) {
-        if let Err(error) = self.check_control(request.broker_epoch, request.controller_epoch, fx) {
-            let response = LeaderAndIsrResponse { error, ..LeaderAndIsrResponse::default() };
-            return self.answer(asker, response.into(), fx);
-        }
-        if !self.told_to_lead {
-            self.told_to_lead = true;
-            let at = now.at + self.settings.high_watermark_checkpoint_interval;
-            self.deadlines.set(Timer::CheckpointHighWatermarks, at);
-        }
-        let mut touched = OrdSet::new();
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
-            let partitions = topic.partitions.iter().map(|told| {
-                let error = self.lead_or_follow(now, &topic.name, topic.topic_id, told, &mut touched, fx);
-                LeaderAndIsrPartitionError {
-                    topic: topic.name.clone(),
-                    partition: told.partition,
-                    error: error.err().unwrap_or(ErrorCode::NONE),
-                    ..LeaderAndIsrPartitionError::default()
-                }
-            });
-            topics.push(LeaderAndIsrTopicError {
-                topic_id: topic.topic_id,
-                partitions: partitions.collect(),
-                ..LeaderAndIsrTopicError::default()
-            });
-        }
-        self.answer(asker, LeaderAndIsrResponse { topics, ..LeaderAndIsrResponse::default() }.into(), fx);
-        for name in touched {
-            self.on_role_changed(now, &name, fx);
-        }
-        let leaders: Vec<BrokerId> = self.fetchers.keys().copied().collect();
-        for leader in leaders {
-            self.run_fetcher(now, leader, fx);
-        }
-    }
-
-    fn lead_or_follow(
-        &mut self,
-        now: Now,
-        topic: &Arc<str>,
-        topic_id: TopicId,
-        told: &LeaderAndIsrPartition,
-        touched: &mut OrdSet<TopicPartition>,
-        fx: &mut Effects<Effect>,
-    ) -> Result<(), ErrorCode> {
-        let name = TopicPartition::new(topic.clone(), told.partition);
-        if let Some(ours) = self.partitions.get(&name) {
-            let id = ours.log.topic_id;
-            if id != topic_id && id != TopicId::NONE && topic_id != TopicId::NONE {
-                return Err(ErrorCode::INCONSISTENT_TOPIC_ID);
-            }
-            if !ours.is_news(told) {
-                return Err(ErrorCode::STALE_CONTROLLER_EPOCH);
-            }
-        }
-        if !told.replicas.contains(&self.id) {
-            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        }
-        self.create_partition(now, &name, topic_id, fx);
-        if let Some(ours) = self.partitions.get_mut(&name).filter(|ours| ours.log.is_damaged()) {
-            // As a member it would be counted for what it lost. The controller takes it out, and tells it so; as the last
-            // member it stays, and the partition offline.
-            if told.isr.contains(&self.id) {
-                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
-            }
-            ours.log.cut_damage(fx);
-        }
-        let at =
-            Context { me: self.id, now, settings: &self.settings, rules: self.config.rules, metadata: &self.metadata };
-        let Some(partition) = self.partitions.get_mut(&name) else { return Err(ErrorCode::KAFKA_STORAGE_ERROR) };
-        let led_by = partition.follower().map(|follower| follower.leader);
-        if told.leader == self.id {
-            partition.become_leader(told, &at, fx);
-        } else if self.metadata.is_alive(told.leader) {
-            partition.become_follower(told, &at, fx);
-        } else {
-            // The log is there; role, epoch and fetcher stay as they were (C.5).
-            return Ok(());
-        }
-        self.alter.withdraw(&name);
-        if let Some(fetcher) = led_by.and_then(|leader| self.fetchers.get_mut(&leader)) {
-            fetcher.partitions.remove(&name);
-        }
-        if told.leader != self.id {
-            self.fetchers.entry(told.leader).or_default().partitions.insert(name.clone());
-        }
-        touched.insert(name);
-        Ok(())
-    }
-
-    fn create_partition(&mut self, now: Now, name: &TopicPartition, topic_id: TopicId, fx: &mut Effects<Effect>) {
-        if let Some(ours) = self.partitions.get_mut(name) {
-            if ours.log.topic_id == TopicId::NONE {
-                ours.log.topic_id = topic_id;
-            }
-            return;
-        }
-        // What is known of its settings may be about a topic of the same name that is gone.
-        if !self.has_replica_of(&name.topic) {
-            self.read_topic_config(now, &name.topic, fx);
-        }
-        let overrides = self.topic_configs.get(&name.topic);
-        let (settings, are_read) = (TopicSettings::of(&self.settings, overrides), overrides.is_some());
-        let after = self.retired.remove(name).unwrap_or_default();
-        let log = Log::create(name.clone(), topic_id, after, fx);
-        let mut partition = Partition::new(log, settings);
-        partition.settings_are_read = are_read;
-        self.partitions.insert(name.clone(), partition);
-    }
-
-    fn has_replica_of(&self, topic: &Arc<str>) -> bool {
-        let first = TopicPartition::new(topic.clone(), i32::MIN);
-        self.partitions.range(first..).next().is_some_and(|(name, _)| name.topic == *topic)
-    }
-
     /// Whoever waited for what the role promised is told.
-    fn on_role_changed(&mut self, now: Now, name: &TopicPartition, fx: &mut Effects<Effect>) {
+    pub(super) fn on_role_changed(&mut self, now: Now, name: &TopicPartition, fx: &mut Effects<Effect>) {
         self.settle_produces(name, fx);
         self.wake_fetches(now, name, fx);
     }
@@ -216,7 +91,7 @@ impl Broker {
         request: StopReplicaRequest,
         fx: &mut Effects<Effect>,
     ) {
-        if let Err(error) = self.check_control(request.broker_epoch, request.controller_epoch, fx) {
+        if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {
             let response = StopReplicaResponse { error, ..StopReplicaResponse::default() };
             return self.answer(asker, response.into(), fx);
         }
@@ -326,6 +201,7 @@ impl Broker {
 
     /// Leaves nothing that the next start would have to repair, then closes the session.
     fn stop_now(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        self.obey_all(now, fx);
         for partition in self.partitions.values_mut() {
             partition.log.sync(fx);
             partition.log.snapshot_producers(fx);

@@ -21,6 +21,7 @@ pub mod controller;
 pub mod fetcher;
 mod link;
 pub mod metadata;
+pub mod orders;
 pub mod partition;
 pub mod peers;
 pub mod reads;
@@ -114,6 +115,8 @@ pub struct Broker {
     wants_producer_id: Queue<Asker>,
     /// What controllers asked before this broker was registered for the first time.
     early: Vec<(Asker, i16, kafka::Request)>,
+    /// A LeaderAndIsr too large for one step.
+    orders: Option<Box<orders::Orders>>,
 
     deadlines: Deadlines<Timer>,
     shutdown: Option<Shutdown>,
@@ -227,6 +230,7 @@ impl Broker {
             producer_ids: (ProducerId::NONE, 0),
             wants_producer_id: Queue::new(),
             early: Vec::new(),
+            orders: None,
             deadlines: Deadlines::default(),
             shutdown: None,
             now: now.at,
@@ -402,6 +406,9 @@ impl Machine for Broker {
     fn wake_at(&self) -> Option<Wake> {
         if !self.to_myself.is_empty() {
             return Some(Wake { at: self.now, why: "it has something to say to itself" });
+        }
+        if self.orders.is_some() {
+            return Some(Wake { at: self.now, why: "it has more of a LeaderAndIsr to do" });
         }
         let timer = self.deadlines.soonest().map(|(at, timer)| Wake { at, why: timer.why() });
         let of_children = Wake::soonest(self.keeper.wake_at(), self.purgatory.wake_at());

@@ -1,4 +1,4 @@
-//! What a broker does when it wakes: first what it said to itself, then what is due.
+//! What a broker does when it wakes: first what it has begun and what it said to itself, then what is due.
 
 use super::{Broker, Timer};
 use crate::machine::Effects;
@@ -35,6 +35,7 @@ impl Broker {
     }
 
     pub(super) fn on_wake(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        self.obey(now, fx);
         self.hear_myself(now, fx);
         while let Some(timer) = self.deadlines.pop_due(now.at) {
             self.on_timer(now, timer, fx);
@@ -55,7 +56,10 @@ impl Broker {
                 self.deadlines.set(timer, now.at + self.shrink_interval());
             }
             Timer::CheckpointHighWatermarks => {
-                self.checkpoint(fx);
+                // Not while some partitions of a LeaderAndIsr are told and others not: those would be left out.
+                if self.orders.is_none() {
+                    self.checkpoint(fx);
+                }
                 self.deadlines.set(timer, now.at + self.settings.high_watermark_checkpoint_interval);
             }
             Timer::Retention => {

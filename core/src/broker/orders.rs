@@ -1,0 +1,187 @@
+//! LeaderAndIsr: which replicas this broker has, and who leads them (protocol.md C.5). Thousands of partitions in one
+//! request are taken a few at a time, so that the session lives on and others are served meanwhile; the answer waits for
+//! all of them. Knows nothing of the controller behind it.
+
+use super::config::TopicSettings;
+use super::connection::Asker;
+use super::partition::log::Log;
+use super::partition::{Context, Partition};
+use super::{Broker, Timer};
+use crate::api::kafka::{
+    ErrorCode, LeaderAndIsrPartition, LeaderAndIsrPartitionError, LeaderAndIsrRequest, LeaderAndIsrResponse,
+    LeaderAndIsrTopicError,
+};
+use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::machine::Effects;
+use crate::node::Effect;
+use crate::ordered::OrdSet;
+use crate::queue::Queue;
+use crate::time::Now;
+use std::sync::Arc;
+
+/// Partitions that are taken in one step.
+const AT_ONCE: usize = 128;
+
+/// A LeaderAndIsr that is being obeyed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Orders {
+    asker: Asker,
+    rest: Queue<(Arc<str>, TopicId, LeaderAndIsrPartition)>,
+    done: Vec<LeaderAndIsrTopicError>,
+}
+
+impl Orders {
+    fn new(asker: Asker, request: LeaderAndIsrRequest) -> Orders {
+        let mut rest = Queue::new();
+        for topic in request.topics {
+            for told in topic.partitions {
+                rest.push_back((topic.name.clone(), topic.topic_id, told));
+            }
+        }
+        Orders { asker, rest, done: Vec::new() }
+    }
+
+    fn answer(&mut self, topic: Arc<str>, topic_id: TopicId, partition: i32, error: ErrorCode) {
+        let answered = LeaderAndIsrPartitionError { topic: topic.clone(), partition, error, ..Default::default() };
+        match self.done.last_mut().filter(|last| {
+            last.topic_id == topic_id && last.partitions.last().is_some_and(|other| other.topic == topic)
+        }) {
+            Some(last) => last.partitions.push(answered),
+            None => {
+                self.done.push(LeaderAndIsrTopicError { topic_id, partitions: vec![answered], ..Default::default() })
+            }
+        }
+    }
+}
+
+impl Broker {
+    pub(super) fn on_leader_and_isr(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        request: LeaderAndIsrRequest,
+        fx: &mut Effects<Effect>,
+    ) {
+        if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {
+            let response = LeaderAndIsrResponse { error, ..LeaderAndIsrResponse::default() };
+            return self.answer(asker, response.into(), fx);
+        }
+        if !self.told_to_lead {
+            self.told_to_lead = true;
+            let at = now.at + self.settings.high_watermark_checkpoint_interval;
+            self.deadlines.set(Timer::CheckpointHighWatermarks, at);
+        }
+        self.orders = Some(Box::new(Orders::new(asker, request)));
+        self.obey(now, fx);
+    }
+
+    /// Takes the next partitions of what was ordered, and answers after the last.
+    pub(super) fn obey(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        let Some(mut orders) = self.orders.take() else { return };
+        let mut touched = OrdSet::new();
+        for _ in 0..AT_ONCE {
+            let Some((topic, topic_id, told)) = orders.rest.pop_front() else { break };
+            let taken = self.lead_or_follow(now, &topic, topic_id, &told, &mut touched, fx);
+            orders.answer(topic, topic_id, told.partition, taken.err().unwrap_or(ErrorCode::NONE));
+        }
+        if orders.rest.is_empty() {
+            let response = LeaderAndIsrResponse { topics: orders.done, ..LeaderAndIsrResponse::default() };
+            self.answer(orders.asker, response.into(), fx);
+        } else {
+            self.orders = Some(orders);
+        }
+        for name in touched {
+            self.on_role_changed(now, &name, fx);
+        }
+        let leaders: Vec<BrokerId> = self.fetchers.keys().copied().collect();
+        for leader in leaders {
+            self.run_fetcher(now, leader, fx);
+        }
+    }
+
+    /// Before anything else is ordered.
+    pub(super) fn obey_all(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        while self.orders.is_some() {
+            self.obey(now, fx);
+        }
+    }
+
+    fn lead_or_follow(
+        &mut self,
+        now: Now,
+        topic: &Arc<str>,
+        topic_id: TopicId,
+        told: &LeaderAndIsrPartition,
+        touched: &mut OrdSet<TopicPartition>,
+        fx: &mut Effects<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let name = TopicPartition::new(topic.clone(), told.partition);
+        if let Some(ours) = self.partitions.get(&name) {
+            let id = ours.log.topic_id;
+            if id != topic_id && id != TopicId::NONE && topic_id != TopicId::NONE {
+                return Err(ErrorCode::INCONSISTENT_TOPIC_ID);
+            }
+            if !ours.is_news(told) {
+                return Err(ErrorCode::STALE_CONTROLLER_EPOCH);
+            }
+        }
+        if !told.replicas.contains(&self.id) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.create_partition(now, &name, topic_id, fx);
+        if let Some(ours) = self.partitions.get_mut(&name).filter(|ours| ours.log.is_damaged()) {
+            // As a member it would be counted for what it lost. The controller takes it out, and tells it so; as the last
+            // member it stays, and the partition offline.
+            if told.isr.contains(&self.id) {
+                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+            ours.log.cut_damage(fx);
+        }
+        let at =
+            Context { me: self.id, now, settings: &self.settings, rules: self.config.rules, metadata: &self.metadata };
+        let Some(partition) = self.partitions.get_mut(&name) else { return Err(ErrorCode::KAFKA_STORAGE_ERROR) };
+        let led_by = partition.follower().map(|follower| follower.leader);
+        if told.leader == self.id {
+            partition.become_leader(told, &at, fx);
+        } else if self.metadata.is_alive(told.leader) {
+            partition.become_follower(told, &at, fx);
+        } else {
+            // The log is there; role, epoch and fetcher stay as they were (C.5).
+            return Ok(());
+        }
+        self.alter.withdraw(&name);
+        if let Some(fetcher) = led_by.and_then(|leader| self.fetchers.get_mut(&leader)) {
+            fetcher.partitions.remove(&name);
+        }
+        if told.leader != self.id {
+            self.fetchers.entry(told.leader).or_default().partitions.insert(name.clone());
+        }
+        touched.insert(name);
+        Ok(())
+    }
+
+    fn create_partition(&mut self, now: Now, name: &TopicPartition, topic_id: TopicId, fx: &mut Effects<Effect>) {
+        if let Some(ours) = self.partitions.get_mut(name) {
+            if ours.log.topic_id == TopicId::NONE {
+                ours.log.topic_id = topic_id;
+            }
+            return;
+        }
+        // What is known of its settings may be about a topic of the same name that is gone.
+        if !self.has_replica_of(&name.topic) {
+            self.read_topic_config(now, &name.topic, fx);
+        }
+        let overrides = self.topic_configs.get(&name.topic);
+        let (settings, are_read) = (TopicSettings::of(&self.settings, overrides), overrides.is_some());
+        let after = self.retired.remove(name).unwrap_or_default();
+        let log = Log::create(name.clone(), topic_id, after, fx);
+        let mut partition = Partition::new(log, settings);
+        partition.settings_are_read = are_read;
+        self.partitions.insert(name.clone(), partition);
+    }
+
+    pub(super) fn has_replica_of(&self, topic: &Arc<str>) -> bool {
+        let first = TopicPartition::new(topic.clone(), i32::MIN);
+        self.partitions.range(first..).next().is_some_and(|(name, _)| name.topic == *topic)
+    }
+}
