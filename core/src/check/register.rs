@@ -63,6 +63,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "ZOOKEEPER-2845, ZOOKEEPER-3642, ZOOKEEPER-5094",
     ),
     of("ZAB-16", "Applying a transaction gives the tree whose digest its leader foretold.", "ZOOKEEPER-3249"),
+    of(
+        "ZAB-17",
+        "Between keepers that keep the protocol no packet comes out of turn: proposals follow each other, COMMIT and ACK name what was proposed.",
+        "protocol.md D.1, action invariants",
+    ),
     of("ZAB-23", "No session expires before its time-out, and no session id is used twice.", "protocol.md D.1-23"),
     of("TREE-1", "Equal zxids mean equal trees.", "protocol.md D.1-16"),
     of("TREE-2", "Ephemeral nodes belong to open sessions and end with them, on every keeper.", "ZOOKEEPER-2355"),
@@ -124,6 +129,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "Nothing is committed while fewer than min.insync.replicas are in sync.",
         "KAFKA-15583; protocol.md D.2-14",
     ),
+    of(
+        "ISR-6",
+        "No replica is ahead of its partition's znode, and a leader's ISR is the znode's of the same partition epoch.",
+        "KIP-497; protocol.md D.2-20",
+    ),
     of("CTL-1", "The controller epoch rises with every controller.", "protocol.md D.2-17"),
     of("CTL-2", "A partition's state is written by the current controller only.", "KAFKA-6082; protocol.md D.2-3"),
     of("CTL-3", "At most one broker is controller of a controller epoch.", "protocol.md D.2-17"),
@@ -163,6 +173,11 @@ pub const INVARIANTS: &[Invariant] = &[
         "protocol.md A.5, D.1-19",
     ),
     of("HIST-10", "No session changes a znode whose access list forbids it.", "protocol.md B.2"),
+    of(
+        "HIST-11",
+        "The end of a partition that a reader is told never lies below what it was told or read before.",
+        "KIP-207, KIP-320; protocol.md D.2-10",
+    ),
     of("LIVE-1", "A healed ensemble has one leader, and everybody serves under it.", "protocol.md D.1, liveness"),
     of("LIVE-2", "A healed cluster has one controller.", "protocol.md D.2, liveness"),
     of("LIVE-3", "Every partition with a live member of its ISR has a leader.", "protocol.md D.2, liveness"),
@@ -171,4 +186,6 @@ pub const INVARIANTS: &[Invariant] = &[
     of("LIVE-6", "Every write is answered.", "protocol.md D.2, liveness"),
     of("LIVE-7", "Every broker is registered and every client has a session.", "KAFKA-7165; protocol.md D, liveness"),
     of("LIVE-8", "Every server that was started and not stopped runs.", "protocol.md D, liveness"),
+    of("LIVE-9", "A broker that is down leaves every ISR in which it is not the last.", "protocol.md D.2-18"),
+    of("LIVE-10", "A leader comes to know the partition epoch of its znode.", "KAFKA-2729; protocol.md D.2-20"),
 ];

@@ -9,7 +9,7 @@ use super::{Faults, Findings, or_none};
 use crate::api::storage::StoreOp;
 use crate::digest::Digest;
 use crate::id::{KeeperId, ZabEpoch, Zxid};
-use crate::note::zab::ZabNote;
+use crate::note::zab::{ZabNote, breach};
 use crate::ordered::OrdMap;
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -265,11 +265,14 @@ impl Ensemble {
             }
             ZabNote::Restored { zxid } => self.keepers.entry(id).or_default().delivered = *zxid,
             ZabNote::Looking { .. } => self.on_looking(id, view, find),
-            ZabNote::VotedFor { .. }
-            | ZabNote::Elected { .. }
-            | ZabNote::UpToDate { .. }
-            | ZabNote::LearnerDropped { .. }
-            | ZabNote::SteppedDown { .. } => {}
+            ZabNote::VotedFor { .. } | ZabNote::Elected { .. } | ZabNote::UpToDate { .. } => {}
+            ZabNote::LearnerDropped { learner, why } if breach::ALL.contains(why) => {
+                find.fire("ZAB-17", || format!("keeper-{id} lets keeper-{learner} go: {why}"));
+            }
+            ZabNote::SteppedDown { why } if breach::ALL.contains(why) => {
+                find.fire("ZAB-17", || format!("keeper-{id} leaves its leader: {why}"));
+            }
+            ZabNote::LearnerDropped { .. } | ZabNote::SteppedDown { .. } => {}
         }
         None
     }

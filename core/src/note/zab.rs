@@ -24,6 +24,34 @@ impl fmt::Display for SyncKind {
     }
 }
 
+/// Why a peer is left that breaks the protocol: no packet does that between peers that keep it (the *action invariants*
+/// of protocol.md D.1).
+pub mod breach {
+    pub const OUT_OF_TURN: &str = "its leader sent a packet that is out of turn";
+    pub const LEFT_OUT: &str = "its leader left out a proposal";
+    pub const NOT_PROPOSED: &str = "its leader committed what it did not propose";
+    pub const PARTED: &str = "its leader committed another transaction than is due here";
+    pub const NO_DATABASE: &str = "its leader sent a piece of no database";
+    pub const UNSIGNED: &str = "its leader's database came without its signature";
+    pub const LEADERS_PACKET: &str = "it sent what only a leader sends";
+    pub const NO_EPOCH: &str = "its ACKEPOCH has no epoch";
+    pub const EPOCH_OUT_OF_TURN: &str = "its ACKEPOCH came out of turn";
+    pub const NEVER_PROPOSED: &str = "it acknowledged what was never proposed";
+
+    pub const ALL: [&str; 10] = [
+        OUT_OF_TURN,
+        LEFT_OUT,
+        NOT_PROPOSED,
+        PARTED,
+        NO_DATABASE,
+        UNSIGNED,
+        LEADERS_PACKET,
+        NO_EPOCH,
+        EPOCH_OUT_OF_TURN,
+        NEVER_PROPOSED,
+    ];
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ZabNote {
     /// A round of the election begins.

@@ -9,7 +9,7 @@ use super::sync::send;
 use crate::api::peer::{Channel, PacketType, QuorumPacket};
 use crate::id::{KeeperId, Zxid};
 use crate::machine::Effects;
-use crate::note::zab::ZabNote;
+use crate::note::zab::{ZabNote, breach};
 use crate::quorum::KeeperSet;
 use crate::rules::ProposalAck;
 use crate::time::Now;
@@ -64,9 +64,12 @@ impl Peer {
 
     fn on_ack(&mut self, from: KeeperId, zxid: Zxid, now: Now, fx: &mut Fx) {
         let State::Leading(leading) = &mut self.state else { return };
-        let epoch = leading.epoch;
+        let (epoch, last) = (leading.epoch, Zxid::new(leading.epoch, leading.counter));
         if zxid == Zxid::start_of(epoch) {
             return self.on_new_leader_ack(from, now, fx);
+        }
+        if zxid > last {
+            return self.drop_learner(from, breach::NEVER_PROPOSED, fx);
         }
         let Some(learner) = leading.learner_mut(from).filter(|learner| !learner.observer && learner.has_joined())
         else {
@@ -143,7 +146,7 @@ impl Peer {
             | PacketType::Trunc
             | PacketType::Snap
             | PacketType::SnapPiece
-            | PacketType::LeaderInfo => self.drop_learner(from, "it sent what only a leader sends", fx),
+            | PacketType::LeaderInfo => self.drop_learner(from, breach::LEADERS_PACKET, fx),
         }
     }
 
@@ -220,7 +223,7 @@ impl Peer {
             | PacketType::ObserverInfo
             | PacketType::CommitAndActivate
             | PacketType::InformAndActivate => {
-                self.step_down("its leader sent a packet that is out of turn", now, fx);
+                self.step_down(breach::OUT_OF_TURN, now, fx);
             }
         }
     }
@@ -235,7 +238,7 @@ impl Peer {
             return true;
         }
         if following.previous.is_some() && !follows(previous, zxid) {
-            self.step_down("its leader left out a proposal", now, fx);
+            self.step_down(breach::LEFT_OUT, now, fx);
             return false;
         }
         following.previous = Some(zxid);
@@ -282,7 +285,7 @@ impl Peer {
         let State::Following(following) = &mut self.state else { return };
         if following.stage != Learning::Serving {
             if zxid > self.history.received() {
-                return self.step_down("its leader committed what it did not propose", now, fx);
+                return self.step_down(breach::NOT_PROPOSED, now, fx);
             }
             following.commit_upto = following.commit_upto.max(zxid);
             return;
@@ -295,9 +298,12 @@ impl Peer {
                 self.history.advance_committed(zxid);
                 self.apply_committed(fx);
             }
-            Some(next) => fx.emit(Effect::Halt {
-                why: format!("the leader committed {zxid} where {next} is due: the histories have parted"),
-            }),
+            Some(next) => {
+                fx.note(ZabNote::SteppedDown { why: breach::PARTED });
+                fx.emit(Effect::Halt {
+                    why: format!("the leader committed {zxid} where {next} is due: the histories have parted"),
+                });
+            }
             None => {}
         }
     }

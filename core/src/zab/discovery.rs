@@ -9,7 +9,7 @@ use crate::api::peer::{Channel, ChannelKind, PacketType, QuorumPacket};
 use crate::api::storage::StoreOp;
 use crate::codec::{Reader, Writer};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
-use crate::note::zab::ZabNote;
+use crate::note::zab::{ZabNote, breach};
 use crate::time::Now;
 use bytes::Bytes;
 
@@ -158,13 +158,13 @@ impl Peer {
         let Some(current) =
             packet.data.as_ref().and_then(|data| data.first_chunk::<4>()).map(|raw| i32::from_be_bytes(*raw))
         else {
-            return self.drop_learner(from, "its ACKEPOCH has no epoch", fx);
+            return self.drop_learner(from, breach::NO_EPOCH, fx);
         };
         let (own, last) = ((self.current, self.history.appended()), packet.zxid());
         let State::Leading(leading) = &mut self.state else { return };
         let stage = leading.stage;
         let Some(learner) = leading.learner_mut(from).filter(|learner| learner.stage == LearnerStage::Offered) else {
-            return self.drop_learner(from, "its ACKEPOCH came out of turn", fx);
+            return self.drop_learner(from, breach::EPOCH_OUT_OF_TURN, fx);
         };
         if stage == Stage::Offering && current >= 0 && (ZabEpoch(current as u32), last) > own {
             return self.drop_learner(from, "its history is ahead of the leader's", fx);

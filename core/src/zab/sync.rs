@@ -11,7 +11,7 @@ use crate::api::peer::{Channel, PacketType, QuorumPacket};
 use crate::api::storage::{Load, StoreOp};
 use crate::id::{KeeperId, Zxid};
 use crate::machine::Ticket;
-use crate::note::zab::{SyncKind, ZabNote};
+use crate::note::zab::{SyncKind, ZabNote, breach};
 use crate::rules::NewleaderAck;
 use crate::time::Now;
 use bytes::Bytes;
@@ -329,7 +329,7 @@ impl Peer {
         let State::Following(following) = &mut self.state else { return };
         match &mut following.image {
             Some((_, image)) => image.extend_from_slice(piece),
-            None => self.step_down("its leader sent a piece of no database", now, fx),
+            None => self.step_down(breach::NO_DATABASE, now, fx),
         }
     }
 
@@ -339,7 +339,7 @@ impl Peer {
         let State::Following(following) = &mut self.state else { return false };
         let Some((zxid, image)) = following.image.take() else { return true };
         if !image.ends_with(SIGNATURE) {
-            self.step_down("its leader's database came without its signature", now, fx);
+            self.step_down(breach::UNSIGNED, now, fx);
             return false;
         }
         self.restore(zxid, Bytes::from(image), fx);

@@ -5,7 +5,7 @@ use crate::api::storage::StoreOp;
 use crate::check::Faults;
 use crate::check::zab::{Ensemble, View};
 use crate::id::{KeeperId, ZabEpoch, Zxid};
-use crate::note::zab::{SyncKind, ZabNote};
+use crate::note::zab::{SyncKind, ZabNote, breach};
 use bytes::Bytes;
 
 fn k(id: u8) -> KeeperId {
@@ -261,4 +261,14 @@ fn an_election_begins_with_what_is_on_disk() {
     assert_eq!(look(z(1, 1), z(1, 2)), None);
     assert_eq!(look(z(1, 1), z(1, 1)), Some("ZAB-15"), "Z1: the vote lags the journal");
     assert_eq!(look(z(1, 3), z(1, 2)), Some("ZAB-15"), "Z9: memory is ahead");
+}
+
+#[test]
+fn no_packet_comes_out_of_turn() {
+    let outcome = |note| fired(&Seen::new().note(1, note).find);
+    for why in breach::ALL {
+        assert_eq!(outcome(ZabNote::SteppedDown { why }), Some("ZAB-17"), "{why}");
+        assert_eq!(outcome(ZabNote::LearnerDropped { learner: k(2), why }), Some("ZAB-17"), "{why}");
+    }
+    assert_eq!(outcome(ZabNote::SteppedDown { why: "its leader hung up" }), None);
 }
