@@ -4,9 +4,9 @@
 use super::partition::follower::Phase;
 use super::partition::{Context, Partition};
 use crate::api::kafka::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsResponse, ListOffsetsTopic, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-    OffsetForLeaderPartition, OffsetForLeaderTopic, Request,
+    EARLIEST, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic, Request,
 };
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
@@ -15,10 +15,6 @@ use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Offset;
 use crate::time::Instant;
 use bytes::Bytes;
-
-/// ListOffsets' questions.
-pub const LATEST: i64 = -1;
-pub const EARLIEST: i64 = -2;
 
 /// Partitions by name, as the broker holds them.
 pub type Partitions = OrdMap<TopicPartition, Partition>;

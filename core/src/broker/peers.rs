@@ -7,7 +7,7 @@ use super::metadata::mesh_node;
 use super::partition::{Context, Partition};
 use super::registration::Question;
 use super::{Broker, Call, REQUESTS, Timer, ToMyself};
-use crate::api::kafka::{ErrorCode, IsrMember, Request, Response};
+use crate::api::kafka::{ErrorCode, IsrMember, LATEST, Request, Response};
 use crate::api::peer::{Channel, PeerMessage};
 use crate::broker::alter::Proposal;
 use crate::broker::connection::Asker;
@@ -246,7 +246,7 @@ impl Broker {
                 if let Some(start) = fetcher::listed_offset(&answer)
                     && let Some(ours) = self.partitions.get(&partition).filter(|ours| ours.leader_epoch() == epoch)
                 {
-                    let (asked, request) = fetcher::ask_range(ours, fetcher::LATEST, Some(start), self.id);
+                    let (asked, request) = fetcher::ask_range(ours, LATEST, Some(start), self.id);
                     return self.call_leader(now, leader, asked, request, fx);
                 }
                 if let Some(ours) = self.partitions.get_mut(&partition) {

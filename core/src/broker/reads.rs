@@ -3,15 +3,16 @@
 
 use super::Broker;
 use super::connection::Asker;
-use super::fetcher::{EARLIEST, LATEST, epoch_end};
+use super::fetcher::epoch_end;
 use super::partition::Context;
 use super::partition::isr::Change;
 use super::partition::leader::{Found, Reader};
 use super::partition::purgatory::{Due, FetchWait};
 use crate::api::kafka::{
-    DivergingEpoch, ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
-    FetchTopicResponse, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopicResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResponse,
+    DivergingEpoch, EARLIEST, EARLIEST_LOCAL, ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest,
+    FetchResponse, FetchTopic, FetchTopicResponse, LATEST, ListOffsetsPartition, ListOffsetsPartitionResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse, MAX_TIMESTAMP, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, OffsetForLeaderTopicResponse,
 };
 use crate::api::storage::{Lane, Load};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
@@ -23,9 +24,6 @@ use crate::record::producer::ProducerStates;
 use crate::time::{Now, Span};
 use std::sync::Arc;
 
-/// The offset of the largest timestamp (KIP-734), and the earliest that is not in remote storage (KIP-405).
-const MAX_TIMESTAMP: i64 = -3;
-const EARLIEST_LOCAL: i64 = -4;
 /// What was asked of the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Read {

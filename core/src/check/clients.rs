@@ -3,10 +3,11 @@
 use super::Checks;
 use super::history::Owed;
 use super::wiring::Hook;
+use crate::api::kafka::{self, LATEST, ListOffsetsRequest};
 use crate::api::keeper::{Op, Request as KeeperRequest};
 use crate::client::Client;
 use crate::client::keeper::KeeperClient;
-use crate::id::NodeId;
+use crate::id::{NodeId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::{Effect, RequestBody};
 use crate::note::Note;
@@ -20,7 +21,13 @@ impl Checks {
             let Effect::Ask { request, .. } = effect else { continue };
             match (&request.body, client) {
                 (RequestBody::Keeper(asked), Client::Keeper(client)) => self.on_keeper_asked(client, asked),
-                (RequestBody::Kafka(asked), _) => self.cluster.on_asked(&asked.body),
+                (RequestBody::Kafka(asked), _) => {
+                    self.cluster.on_asked(&asked.body);
+                    if let kafka::Request::ListOffsets(asked) = &asked.body {
+                        let Checks { histories, logs, find, .. } = self;
+                        histories.on_ends_asked(ends_asked(asked), logs, find);
+                    }
+                }
                 (RequestBody::Keeper(_), _) => {}
             }
         }
@@ -82,6 +89,7 @@ impl Checks {
             ClientNote::MultiAnswered { codes, .. } if codes.iter().all(|code| *code == 0) => Hook::MultiDone,
             ClientNote::MultiAnswered { .. } => Hook::MultiRefused,
             ClientNote::Found { .. } => Hook::Found,
+            ClientNote::EndTold { .. } => Hook::EndTold,
             ClientNote::Listed { .. } => Hook::Listed,
             ClientNote::SawAcl { .. } => Hook::AclSeen,
             _ => return,
@@ -116,4 +124,12 @@ impl Checks {
             _ => {}
         }
     }
+}
+
+/// The partitions whose ends are asked for.
+fn ends_asked(asked: &ListOffsetsRequest) -> impl Iterator<Item = TopicPartition> {
+    asked.topics.iter().flat_map(|topic| {
+        let wanted = topic.partitions.iter().filter(|wanted| wanted.timestamp == LATEST);
+        wanted.map(|wanted| TopicPartition::new(topic.name.clone(), wanted.partition))
+    })
 }

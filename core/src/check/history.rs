@@ -1,9 +1,10 @@
-//! What clients were told, against what there is (protocol.md D.1-17 to -19, D.2-8, -9, -15).
+//! What clients were told, against what there is (protocol.md D.1-17 to -19, D.2-8 to -10, -15).
 //!
 //! Producers: what was acknowledged is where they were told. Consumers: nobody sees what is not committed, and what was
 //! seen never changes. ZooKeeper's clients: writes and reads agree with the one order of transactions.
 
 mod asked;
+mod readers;
 
 pub use asked::Owed;
 
@@ -82,6 +83,7 @@ pub struct Histories {
     /// The last zxid each session saw.
     seen: OrdMap<SessionId, Zxid>,
     asked: asked::Asked,
+    readers: readers::Readers,
 }
 
 impl Histories {
@@ -118,6 +120,15 @@ impl Histories {
         sequences.upto = log.len();
     }
 
+    /// A consumer asks where these partitions end.
+    pub fn on_ends_asked(&mut self, partitions: impl Iterator<Item = TopicPartition>, logs: &Logs, find: &Findings) {
+        for partition in partitions {
+            if let Some(ghost) = logs.ghost(&partition) {
+                self.readers.on_end_asked(&partition, ghost, find);
+            }
+        }
+    }
+
     pub fn on_client(&mut self, note: &ClientNote, logs: &Logs, find: &mut Findings) {
         match note {
             ClientNote::Acknowledged { partition, base, records, first, acks } => {
@@ -127,7 +138,13 @@ impl Histories {
             }
             ClientNote::Read { partition, base, records, first, high_watermark } => {
                 if let Some(ghost) = logs.ghost(partition) {
-                    on_read(partition, base.0, *records, *first, high_watermark.0, ghost, find);
+                    let read = readers::Batch { base: base.0, records: *records, first: *first };
+                    self.readers.on_read(partition, read, high_watermark.0, ghost, find);
+                }
+            }
+            ClientNote::EndTold { partition, end, .. } => {
+                if let Some(ghost) = logs.ghost(partition) {
+                    self.readers.on_end(partition, end.0, ghost, find);
                 }
             }
             ClientNote::SessionOpened { session } => {
@@ -407,42 +424,6 @@ fn follow(last: &mut OrdMap<i64, Last>, batch: &Batch, partition: &TopicPartitio
                 batch.sequence,
                 or_none(batch.first),
                 or_none(before)
-            )
-        });
-    }
-}
-
-/// HIST-2 and HIST-3.
-fn on_read(
-    partition: &TopicPartition,
-    base: i64,
-    records: u32,
-    first: u64,
-    high_watermark: i64,
-    ghost: &Ghost,
-    find: &mut Findings,
-) {
-    if base < ghost.forgotten_below() {
-        return;
-    }
-    let last = base + i64::from(records) - 1;
-    // The answer may have been under way while what it calls committed was given up.
-    let is_told_more = high_watermark > ghost.high_watermark() && ghost.may_be_gone(high_watermark - 1).is_none();
-    if let Some(why) = ghost.may_be_gone(last) {
-        if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
-            find.allow("HIST-2", || format!("somebody read offset {base} of {partition}, which was given up: {why}"));
-        }
-    } else if last >= ghost.high_watermark() || is_told_more {
-        let hw = ghost.high_watermark();
-        find.fire("HIST-3", || {
-            format!("a consumer reads up to offset {last} of {partition} (told {high_watermark}); committed is only up to {hw}")
-        });
-    } else if ghost.committed_at(base).is_none_or(|batch| !is_it(batch, records, first)) {
-        let held = ghost.committed_at(base);
-        find.fire("HIST-2", || {
-            format!(
-                "a consumer reads value {first} at offset {base} of {partition}; committed there: {}",
-                or_none(held)
             )
         });
     }

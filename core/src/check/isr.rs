@@ -1,10 +1,12 @@
 //! Leaders, ISRs and controllers as the ensemble has them: every committed write of the znodes that say so
-//! (protocol.md D.2-2, -3, -17, -20).
+//! (protocol.md D.2-2, -3, -17, -18, -20).
 
 use super::{Findings, listed, or_none};
 use crate::api::kafka::{self, AlterableConfig};
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
-use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, TopicPartition, Zxid};
+use crate::id::{
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition, Zxid,
+};
 use crate::ordered::{OrdMap, OrdSet};
 use crate::znode::Txn;
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 /// A partition as its znodes say.
 #[derive(Clone, Debug, Default)]
 pub struct Partition {
+    pub topic_id: TopicId,
     pub state: Option<PartitionState>,
     /// The version of the state znode.
     pub version: i32,
@@ -52,6 +55,8 @@ pub struct Cluster {
     min_isr: OrdMap<Arc<str>, u32>,
     /// Brokers that started again, and no controller has said since that it takes them in.
     restarted: OrdSet<BrokerId>,
+    /// Topics that somebody wants deleted.
+    deleting: OrdSet<Arc<str>>,
     /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
     unaware: Vec<(TopicPartition, BrokerId)>,
     /// Unclean elections that operators asked for and that have not taken place.
@@ -79,6 +84,21 @@ fn topic_of(path: &str) -> Option<&str> {
     (!topic.contains('/')).then_some(topic)
 }
 
+/// The topic whose end a path asks for.
+fn deleted_topic(path: &str) -> Option<&str> {
+    path.strip_prefix(znodes::DELETE_TOPICS)?.strip_prefix('/')
+}
+
+/// What a replica knows of the state of its partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub topic_id: TopicId,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: PartitionEpoch,
+    /// The ISR, of a leader.
+    pub isr: Option<&'a [BrokerId]>,
+}
+
 /// The topic whose settings a path holds.
 fn configured_topic(path: &str) -> Option<&str> {
     path.strip_prefix("/config/topics/").filter(|topic| !topic.contains('/'))
@@ -89,8 +109,38 @@ impl Cluster {
         self.partitions.iter()
     }
 
-    pub fn is_dropped(&self, partition: &TopicPartition) -> bool {
-        self.partitions.get(partition).is_some_and(Partition::is_dropped)
+    /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync.
+    pub fn takes_writes(&self, partition: &TopicPartition) -> bool {
+        let Some(told) = self.partitions.get(partition) else { return true };
+        let enough = |state: &PartitionState| {
+            state.leader.is_some() && state.isr.len() as u32 >= self.min_isr(&partition.topic, told.assigned.len())
+        };
+        !told.is_dropped() && told.state.as_ref().is_none_or(enough)
+    }
+
+    pub fn is_being_deleted(&self, topic: &str) -> bool {
+        self.deleting.contains(topic)
+    }
+
+    /// ISR-6. What this broker knows of a partition it was told of by what the ensemble has.
+    pub fn judge_known(&self, name: &TopicPartition, id: BrokerId, known: Known<'_>, find: &mut Findings) {
+        let Some(told) = self.partitions.get(name).filter(|told| told.topic_id == known.topic_id) else { return };
+        let Some(state) = &told.state else { return };
+        let Known { leader_epoch, partition_epoch, isr, .. } = known;
+        let other = isr.filter(|isr| !(isr.len() == state.isr.len() && isr.iter().all(|id| state.isr.contains(id))));
+        let is_ahead = leader_epoch > state.leader_epoch || partition_epoch.0 > told.version;
+        if is_ahead || (partition_epoch.0 == told.version && other.is_some()) {
+            find.fire("ISR-6", || {
+                format!(
+                    "broker {id} knows {name} in leader epoch {leader_epoch}, partition epoch {partition_epoch}, ISR {}; \
+                     its znode has {}, {}, {}",
+                    or_none(isr.map(listed)),
+                    state.leader_epoch,
+                    told.version,
+                    listed(&state.isr)
+                )
+            });
+        }
     }
 
     /// The ISR, if this broker leads in this epoch as far as the ensemble knows.
@@ -145,6 +195,8 @@ impl Cluster {
             }
         } else if let Some(topic) = configured_topic(path) {
             self.on_topic_config(topic, data);
+        } else if let Some(topic) = deleted_topic(path) {
+            self.deleting.insert(topic.into());
         } else if let Some(topic) = topic_of(path) {
             self.on_topic(zxid, topic, data, find);
         } else if let Some(partition) = state_of(path)
@@ -169,6 +221,7 @@ impl Cluster {
             let partition = self.partitions.entry(name.clone()).or_default();
             let called_off = core::mem::replace(&mut partition.adding, assignment.adding);
             partition.assigned = assignment.replicas;
+            partition.topic_id = info.id;
             let isr = partition.state.as_ref().map_or(&[][..], |state| &state.isr);
             partition.leaving.extend(called_off);
             partition.leaving.retain(|id| !partition.assigned.contains(id) && isr.contains(id));
@@ -245,6 +298,8 @@ impl Cluster {
     fn on_deleted(&mut self, path: &str) {
         if let Some(topic) = configured_topic(path) {
             self.min_isr.remove(topic);
+        } else if let Some(topic) = deleted_topic(path) {
+            self.deleting.remove(topic);
         } else if let Some(topic) = topic_of(path) {
             self.partitions.retain(|name, _| &*name.topic != topic);
         } else if let Some(partition) = state_of(path) {

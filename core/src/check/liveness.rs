@@ -1,7 +1,7 @@
 //! What must have come back once everything is healed and time enough has passed (protocol.md D, "Liveness"), and the
 //! full comparison of everything with everything that is too dear for every step.
 
-use super::isr::Partition;
+use super::isr::{Known, Partition};
 use super::log::whole::Held;
 use super::watches::Awaited;
 use super::wiring::Hook;
@@ -83,6 +83,15 @@ impl<'a> Nodes<'a> {
             if !checks.rotten.contains(node) {
                 compare_logs(*node, broker, checks, read);
             }
+            for partition in broker.partitions() {
+                let known = Known {
+                    topic_id: partition.log.topic_id,
+                    leader_epoch: partition.leader_epoch(),
+                    partition_epoch: partition.partition_epoch(),
+                    isr: partition.leader().map(|leader| leader.isr.members()),
+                };
+                checks.cluster.judge_known(partition.name(), broker.id(), known, &mut checks.find);
+            }
         }
     }
 
@@ -91,20 +100,23 @@ impl<'a> Nodes<'a> {
         let live: OrdSet<BrokerId> = self.brokers.iter().map(|(_, broker)| broker.id()).collect();
         for (name, told) in cluster.partitions() {
             let Some(state) = &told.state else { continue };
+            // A deletion waits for every replica.
+            if cluster.is_being_deleted(&name.topic) && !told.assigned.iter().all(|id| live.contains(id)) {
+                continue;
+            }
             let leads = |broker: &&Broker| {
                 let here = broker.partition(name).filter(|here| here.leader_epoch() == state.leader_epoch);
                 Some(broker.id()) == state.leader && here.is_some_and(|here| here.leader().is_some())
             };
-            let log = self
-                .brokers
-                .iter()
-                .map(|(_, broker)| *broker)
-                .find(leads)
-                .and_then(|broker| broker.partition(name))
-                .map(|here| &here.log);
-            let ends = log.map(|log| (log.high_watermark().0, log.end().0));
-            let still = logs.ghost(name).map_or(Span::ZERO, |ghost| find.at().since(ghost.grew()));
-            partition(name, told, &live, ends, still > promise.patience, find);
+            let here =
+                self.brokers.iter().map(|(_, broker)| *broker).find(leads).and_then(|broker| broker.partition(name));
+            let led = here.map(|here| Led {
+                high_watermark: here.log.high_watermark().0,
+                end: here.log.end().0,
+                partition_epoch: here.partition_epoch().0,
+            });
+            let still = logs.ghost(name).map_or(Span::ZERO, |ghost| find.at().since(ghost.grew())) > promise.patience;
+            partition(name, told, &live, led, still && cluster.takes_writes(name), find);
         }
     }
 
@@ -115,7 +127,7 @@ impl<'a> Nodes<'a> {
         for (id, client) in &self.clients {
             let (waits, what) = match client {
                 Client::Producer(producer) => {
-                    let since = producer.waits_since(|partition| !cluster.is_dropped(partition));
+                    let since = producer.waits_since(|partition| cluster.takes_writes(partition));
                     (since, format!("{} records", producer.waiting()))
                 }
                 Client::Keeper(client) => {
@@ -220,12 +232,20 @@ pub fn controller(brokers: &[(BrokerId, bool, Option<ControllerEpoch>)], find: &
     }
 }
 
-/// LIVE-3 to LIVE-5. `ends`: high watermark and end of the log that leads. `still`: nothing was committed for too long.
+/// The replica that leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Led {
+    pub high_watermark: i64,
+    pub end: i64,
+    pub partition_epoch: i32,
+}
+
+/// LIVE-3 to LIVE-5, LIVE-9, LIVE-10. `still`: nothing was committed for too long.
 pub fn partition(
     name: &TopicPartition,
     told: &Partition,
     live: &OrdSet<BrokerId>,
-    ends: Option<(i64, i64)>,
+    led: Option<Led>,
     still: bool,
     find: &mut Findings,
 ) {
@@ -235,7 +255,7 @@ pub fn partition(
             format!("nobody may lead {name}: a reassignment was called off when only replicas that it was adding were in sync")
         });
     }
-    let Some((hw, end)) = ends else {
+    let Some(Led { high_watermark: hw, end, partition_epoch }) = led else {
         return find.fire("LIVE-3", || {
             format!(
                 "nobody leads {name}: the ensemble has leader {}, epoch {}",
@@ -247,6 +267,17 @@ pub fn partition(
     if let Some(stray) = state.isr.iter().find(|id| !told.assigned.contains(id)) {
         find.fire("ISR-1", || {
             format!("broker {stray} is in the ISR of {name}, assigned are {}", listed(&told.assigned))
+        });
+    }
+    let dead: Vec<_> = state.isr.iter().filter(|id| !live.contains(id)).collect();
+    if !dead.is_empty() {
+        find.fire("LIVE-9", || {
+            format!("brokers {} are down and still in the ISR of {name}, which is {}", listed(dead), listed(&state.isr))
+        });
+    }
+    if partition_epoch != told.version {
+        find.fire("LIVE-10", || {
+            format!("the leader of {name} knows partition epoch {partition_epoch}, its znode has {}", told.version)
         });
     }
     let out: Vec<_> = told.assigned.iter().filter(|id| live.contains(id) && !state.isr.contains(id)).collect();

@@ -150,6 +150,10 @@ impl Ghost {
         ghost
     }
 
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
     /// The committed batch at exactly this base offset.
     pub fn committed_at(&self, base: i64) -> Option<&Batch> {
         let at = self.committed.partition_point(|batch| batch.base < base);

@@ -46,6 +46,7 @@ hooks! {
     Listed = "a client is told of children",
     AclSeen = "a client is told of an access list",
     SessionOver = "a client's session is over",
+    EndTold = "a consumer is told where a partition ends",
     ClientTold = "a client tells what it was told",
     Compared = "everything is compared in full",
     ReplicaCompared = "a log is read from its disk",

@@ -1,13 +1,14 @@
 //! A Kafka consumer without a group: reads every partition of a topic from its beginning, by long polls.
 //!
-//! One Fetch is out for each leader. It tells what it reads, so that a checker can compare all readers.
+//! One Fetch is out for each leader. It tells what it reads, so that a checker can compare all readers. Of each new
+//! leader it asks where the partition ends, and tells that too: it must not be less than it was (KIP-207).
 
-use super::links::{Arrived, Links, is_retriable};
+use super::links::{Arrived, Led, Links, is_retriable};
 use crate::api::kafka::{
-    self, ErrorCode, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic,
+    self, EARLIEST, ErrorCode, FetchPartition, FetchRequest, FetchResponse, FetchTopic, LATEST, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use crate::id::{BrokerId, TopicPartition};
+use crate::id::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::client::ClientNote;
@@ -36,6 +37,11 @@ pub enum Asked {
     Earliest {
         partition: TopicPartition,
     },
+    /// Where it ends, as the leader of this epoch says.
+    Latest {
+        partition: TopicPartition,
+        epoch: LeaderEpoch,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +50,22 @@ struct Reading {
     busy: bool,
     not_before: Instant,
     lost_place: bool,
+    end: End,
+}
+
+/// Whether the end of a partition is known, and when to ask for it. Reading does not wait for that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct End {
+    /// The leader epoch that told it last.
+    epoch: LeaderEpoch,
+    busy: bool,
+    not_before: Instant,
+}
+
+impl Default for End {
+    fn default() -> End {
+        End { epoch: LeaderEpoch::NONE, busy: false, not_before: Instant::ZERO }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,8 +105,11 @@ impl Consumer {
     }
 
     pub fn wake_at(&self) -> Option<Instant> {
-        let retry =
-            self.reading.values().filter(|r| !r.busy).map(|r| r.not_before).filter(|at| *at > Instant::ZERO).min();
+        let retries = self.reading.values().flat_map(|reading| {
+            let end = &reading.end;
+            [(reading.busy, reading.not_before), (end.busy, end.not_before)]
+        });
+        let retry = retries.filter(|(busy, at)| !busy && *at > Instant::ZERO).map(|(_, at)| at).min();
         [retry, self.links.wake_at()].into_iter().flatten().min()
     }
 
@@ -97,33 +122,45 @@ impl Consumer {
                 }
             }
             Arrived::Unknown { what: Asked::Earliest { partition } } => self.back_off(now.at, &partition),
+            Arrived::Unknown { what: Asked::Latest { partition, .. } } => self.ask_end_later(now.at, &partition),
             Arrived::Answer { what: Asked::Fetch { from, .. }, response: kafka::Response::Fetch(answer) } => {
                 self.on_fetched(now, &from, answer, fx);
             }
             Arrived::Answer { what: Asked::Earliest { partition }, response: kafka::Response::ListOffsets(answer) } => {
-                let part = answer.topics.into_iter().flat_map(|topic| topic.partitions).next();
-                match part {
-                    Some(part) if part.error == ErrorCode::NONE => {
-                        if let Some(reading) = self.reading.get_mut(&partition) {
-                            fx.note(ClientNote::Reset {
-                                partition: partition.clone(),
-                                from: reading.next,
-                                to: part.offset,
-                            });
-                            *reading = Reading { next: part.offset, ..Reading::default() };
-                        }
+                match (listed(answer), self.reading.get_mut(&partition)) {
+                    (Some(start), Some(reading)) => {
+                        fx.note(ClientNote::Reset { partition, from: reading.next, to: start });
+                        *reading = Reading { next: start, end: reading.end.clone(), ..Reading::default() };
                     }
                     _ => self.back_off(now.at, &partition),
                 }
             }
+            Arrived::Answer {
+                what: Asked::Latest { partition, epoch },
+                response: kafka::Response::ListOffsets(answer),
+            } => match (listed(answer), self.reading.get_mut(&partition)) {
+                (Some(end), Some(reading)) => {
+                    reading.end = End { epoch, ..End::default() };
+                    fx.note(ClientNote::EndTold { partition, end, epoch });
+                }
+                _ => self.ask_end_later(now.at, &partition),
+            },
             Arrived::Answer { what: Asked::Fetch { from, .. }, .. } => {
                 for (partition, _) in from {
                     self.back_off(now.at, &partition);
                 }
             }
             Arrived::Answer { what: Asked::Earliest { partition }, .. } => self.back_off(now.at, &partition),
+            Arrived::Answer { what: Asked::Latest { partition, .. }, .. } => self.ask_end_later(now.at, &partition),
         }
         self.pump(now, fx);
+    }
+
+    fn ask_end_later(&mut self, now: Instant, partition: &TopicPartition) {
+        if let Some(reading) = self.reading.get_mut(partition) {
+            reading.end.busy = false;
+            reading.end.not_before = now + self.config.backoff;
+        }
     }
 
     fn back_off(&mut self, now: Instant, partition: &TopicPartition) {
@@ -166,7 +203,22 @@ impl Consumer {
         }
     }
 
+    /// Asks each leader that is new where its partition ends.
+    fn ask_ends(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        for (partition, reading) in &mut self.reading {
+            let Some(led) = self.links.leaders.get(partition).copied() else { continue };
+            let end = &mut reading.end;
+            if end.busy || end.epoch == led.epoch || end.not_before > now.at {
+                continue;
+            }
+            let what = Asked::Latest { partition: partition.clone(), epoch: led.epoch };
+            end.busy = self.links.ask(now.at, led.leader, what, list_offsets(partition, led, LATEST).into(), fx);
+            end.not_before = if end.busy { Instant::ZERO } else { now.at + self.config.backoff };
+        }
+    }
+
     fn pump(&mut self, now: Now, fx: &mut Effects<Effect>) {
+        self.ask_ends(now, fx);
         let mut by_leader: OrdMap<BrokerId, Vec<FetchPartition>> = OrdMap::new();
         let mut lost = Vec::new();
         for (partition, reading) in &mut self.reading {
@@ -191,19 +243,7 @@ impl Consumer {
             });
         }
         for (partition, led) in lost {
-            let request = ListOffsetsRequest {
-                topics: vec![ListOffsetsTopic {
-                    name: partition.topic.clone(),
-                    partitions: vec![ListOffsetsPartition {
-                        partition: partition.partition,
-                        current_leader_epoch: led.epoch,
-                        timestamp: EARLIEST,
-                        ..ListOffsetsPartition::default()
-                    }],
-                    ..ListOffsetsTopic::default()
-                }],
-                ..ListOffsetsRequest::default()
-            };
+            let request = list_offsets(&partition, led, EARLIEST);
             let what = Asked::Earliest { partition: partition.clone() };
             if !self.links.ask(now.at, led.leader, what, request.into(), fx) {
                 self.back_off(now.at, &partition);
@@ -231,8 +271,23 @@ impl Consumer {
     }
 }
 
-/// ListOffsets' question for the first offset.
-const EARLIEST: i64 = -2;
+fn list_offsets(partition: &TopicPartition, led: Led, timestamp: i64) -> ListOffsetsRequest {
+    let wanted = ListOffsetsPartition {
+        partition: partition.partition,
+        current_leader_epoch: led.epoch,
+        timestamp,
+        ..ListOffsetsPartition::default()
+    };
+    let topic =
+        ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![wanted], ..ListOffsetsTopic::default() };
+    ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() }
+}
+
+/// The offset of an answer about one partition, unless it was refused.
+fn listed(answer: ListOffsetsResponse) -> Option<Offset> {
+    let part = answer.topics.into_iter().flat_map(|topic| topic.partitions).next()?;
+    (part.error == ErrorCode::NONE).then_some(part.offset)
+}
 
 /// Takes what arrived for a partition, and tells it. Gives the number of records.
 fn take(

@@ -2,7 +2,7 @@
 //! cluster as Metadata last described it. Shared by producer, consumer and admin; knows nothing of what they ask.
 
 use crate::api::kafka::{self, ErrorCode, MetadataRequest, MetadataResponse, MetadataTopic};
-use crate::id::{BrokerId, DialId, LeaderEpoch, TopicPartition};
+use crate::id::{BrokerId, DialId, LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::{Address, Effect, KafkaRequest, Principal, Reply, Request, RequestBody};
 use crate::ordered::OrdMap;
@@ -73,6 +73,8 @@ pub struct Links<P> {
     pub brokers: OrdMap<BrokerId, Address>,
     pub controller: Option<BrokerId>,
     pub leaders: OrdMap<TopicPartition, Led>,
+    /// A topic that was made again is another one, and its epochs begin anew.
+    ids: OrdMap<Arc<str>, TopicId>,
     topics: Vec<Arc<str>>,
     /// A description is wanted, and not asked for before this.
     describe_at: Option<Instant>,
@@ -96,6 +98,7 @@ impl<P: Clone> Links<P> {
             brokers: OrdMap::new(),
             controller: None,
             leaders: OrdMap::new(),
+            ids: OrdMap::new(),
             topics,
             describe_at: Some(Instant::ZERO),
             described_last: Instant::ZERO,
@@ -205,6 +208,10 @@ impl<P: Clone> Links<P> {
         for topic in &described.topics {
             let Some(name) = &topic.name else { continue };
             incomplete |= topic.error != ErrorCode::NONE;
+            if topic.topic_id != TopicId::NONE && self.ids.insert(name.clone(), topic.topic_id) != Some(topic.topic_id)
+            {
+                self.leaders.retain(|partition, _| partition.topic != *name);
+            }
             for partition in &topic.partitions {
                 let id = TopicPartition::new(name.clone(), partition.partition);
                 incomplete |= partition.leader.0 < 0;

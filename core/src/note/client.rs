@@ -2,7 +2,7 @@
 
 use crate::api::kafka::ErrorCode;
 use crate::api::keeper;
-use crate::id::{SessionId, TopicPartition, Zxid};
+use crate::id::{LeaderEpoch, SessionId, TopicPartition, Zxid};
 use crate::record::offset::Offset;
 use crate::znode::AclList;
 use core::fmt;
@@ -41,6 +41,12 @@ pub enum ClientNote {
         records: u32,
         first: u64,
         high_watermark: Offset,
+    },
+    /// A consumer asked the leader of this epoch where the partition ends for readers.
+    EndTold {
+        partition: TopicPartition,
+        end: Offset,
+        epoch: LeaderEpoch,
     },
     /// The consumer's place is gone: it goes on elsewhere.
     Reset {
@@ -150,6 +156,9 @@ impl fmt::Display for ClientNote {
             ClientNote::Read { partition, base, records: 1, .. } => write!(f, "reads record {base} of {partition}."),
             ClientNote::Read { partition, base, records, .. } => {
                 write!(f, "reads records {base} to {} of {partition}.", *base + (i64::from(*records) - 1))
+            }
+            ClientNote::EndTold { partition, end, epoch } => {
+                write!(f, "hears from the leader of epoch {epoch} that {partition} ends at {end}.")
             }
             ClientNote::Reset { partition, from, to } => {
                 write!(f, "lost its place at {from} of {partition} and goes on at {to}.")

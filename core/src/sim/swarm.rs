@@ -34,6 +34,13 @@ pub fn scenario(seed: u64, rules: Rules) -> Scenario {
     // A broker that was asked to stop a moment ago is still up then, and has stopped by now.
     let stopped = healed + scenario.settings.request_timeout;
     scenario.act(stopped, Action::RestartAll);
+    // Now and then one does not come back, and the others must do without it.
+    let mut end = rng.fork("end");
+    if end.chance(1, 6)
+        && let Some(node) = end.pick(&servers(&scenario.settings))
+    {
+        scenario.act(stopped, Action::Kill(*node));
+    }
     scenario.length = LENGTH.max(stopped.since(Instant::ZERO) + calm(&scenario.settings));
     let rest = Instant::ZERO + (scenario.length - scenario.settings.client_session.max(Span::secs(2)));
     for (number, spec) in (1..).zip(scenario.clients.clone()) {

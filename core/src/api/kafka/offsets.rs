@@ -6,6 +6,15 @@ use crate::id::{BrokerId, LeaderEpoch};
 use crate::record::offset::Offset;
 use std::sync::Arc;
 
+/// Where the partition ends for whoever asks, as a ListOffsets timestamp.
+pub const LATEST: i64 = -1;
+/// Where it begins.
+pub const EARLIEST: i64 = -2;
+/// Where the record of the highest timestamp is (KIP-734).
+pub const MAX_TIMESTAMP: i64 = -3;
+/// Where it begins on the leader's own disk (KIP-405).
+pub const EARLIEST_LOCAL: i64 = -4;
+
 message! {
     ListOffsetsRequest {
         /// −1 for a consumer.
@@ -21,8 +30,8 @@ message! {
     ListOffsetsPartition {
         partition: i32 [ALL],
         current_leader_epoch: LeaderEpoch [since(4)] = LeaderEpoch::NONE,
-        /// A time in milliseconds, or a question: −1 latest, −2 earliest, −3 highest timestamp, −4 earliest local,
-        /// −5 latest tiered.
+        /// A time in milliseconds, or a question: [`LATEST`], [`EARLIEST`], [`MAX_TIMESTAMP`], [`EARLIEST_LOCAL`]; −5 is
+        /// the latest tiered.
         timestamp: i64 [ALL],
         max_num_offsets: i32 [only(0)] = 1,
     }

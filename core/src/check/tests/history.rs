@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::check::history::Histories;
-use crate::id::{SessionId, ZabEpoch, Zxid};
+use crate::id::{NodeId, SessionId, ZabEpoch, Zxid};
 use crate::note::client::ClientNote;
 use crate::time::{Instant, UnixMillis};
 use crate::znode::{AclList, CreateKind, Txn, TxnHeader, ZPath};
@@ -50,6 +50,65 @@ fn a_consumer_sees_what_is_committed_and_stays() {
     assert_eq!(told(&read(1, 11)), None);
     assert_eq!(told(&read(1, 10)), Some("HIST-2"));
     assert_eq!(told(&read(2, 12)), Some("HIST-3"));
+}
+
+/// A client of that number is told where the partition ends.
+fn told_end(histories: &mut Histories, logs: &Logs, find: &mut Findings, client: u32, end: i64) {
+    find.node = Some(NodeId::Client(client));
+    histories.on_ends_asked([orders()].into_iter(), logs, find);
+    let note = ClientNote::EndTold { partition: orders(), end: Offset(end), epoch: LeaderEpoch(1) };
+    histories.on_client(&note, logs, find);
+}
+
+/// KIP-207: broker 2 leads next and has offsets 0 and 1, but does not know yet that both are committed.
+#[test]
+fn no_reader_is_told_less_than_it_knows() {
+    let ends = |read_first: bool, ends: &[(u32, i64)]| {
+        let (logs, mut find) = two_committed();
+        let mut histories = Histories::default();
+        if read_first {
+            find.node = Some(NodeId::Client(1));
+            histories.on_client(&read(1, 11), &logs, &mut find);
+        }
+        for (client, end) in ends {
+            told_end(&mut histories, &logs, &mut find, *client, *end);
+        }
+        fired(&find)
+    };
+    assert_eq!(ends(false, &[(1, 1), (1, 2), (1, 2)]), None);
+    assert_eq!(ends(false, &[(1, 2), (2, 1)]), None, "another reader may have been answered earlier");
+    assert_eq!(ends(false, &[(1, 2), (1, 1)]), Some("HIST-11"), "told before");
+    assert_eq!(ends(true, &[(1, 1)]), Some("HIST-11"), "read before");
+    assert_eq!(ends(false, &[(1, 3)]), Some("HIST-3"), "nothing is committed there");
+}
+
+/// It goes on reading while the answer is under way.
+#[test]
+fn an_answer_may_be_older_than_what_was_read_meanwhile() {
+    let (logs, mut find) = two_committed();
+    let mut histories = Histories::default();
+    find.node = Some(NodeId::Client(1));
+    histories.on_ends_asked([orders()].into_iter(), &logs, &find);
+    histories.on_client(&read(1, 11), &logs, &mut find);
+    let note = ClientNote::EndTold { partition: orders(), end: Offset(1), epoch: LeaderEpoch(1) };
+    histories.on_client(&note, &logs, &mut find);
+    assert_eq!(fired(&find), None);
+}
+
+#[test]
+fn a_reader_may_be_told_less_of_what_was_given_up_or_made_again() {
+    let (mut logs, mut find) = two_committed();
+    let mut histories = Histories::default();
+    told_end(&mut histories, &logs, &mut find, 1, 2);
+    logs.on_unclean(&orders(), LeaderEpoch(2));
+    logs.on_leader(C, &orders(), LeaderEpoch(2), &mut find);
+    told_end(&mut histories, &logs, &mut find, 1, 0);
+    assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3", "HIST-11"]));
+    let (mut logs, mut find) = two_committed();
+    told_end(&mut histories, &logs, &mut find, 2, 2);
+    logs.on_create(A, &orders(), TopicId([2; 16]));
+    told_end(&mut histories, &logs, &mut find, 2, 0);
+    assert_eq!(fired(&find), None, "another topic of that name");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::api::kafka::{
     self, AlterConfigsResource, AlterableConfig, ElectLeadersRequest, ElectLeadersTopic, IncrementalAlterConfigsRequest,
 };
 use crate::broker::znodes::{Assignment, PartitionState, TopicInfo, encode_configs, encode_controller_epoch};
-use crate::check::isr::Cluster;
-use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, Zxid};
+use crate::check::isr::{Cluster, Known};
+use crate::id::{BrokerEpoch, ControllerEpoch, NodeId, PartitionEpoch, Zxid};
 use crate::ordered::OrdMap;
 use crate::znode::{AclList, CreateKind, Txn, ZPath};
 use bytes::Bytes;
@@ -59,6 +59,48 @@ fn after(txns: &[Txn]) -> (Cluster, Findings) {
 
 fn outcome(txns: &[Txn]) -> Option<&'static str> {
     fired(&after(txns).1)
+}
+
+/// What the checker says of broker 1's knowledge, while the znode has epoch 3, version 5 and both brokers in sync.
+fn known(topic: u8, leader_epoch: i32, partition_epoch: i32, isr: Option<&[BrokerId]>) -> Option<&'static str> {
+    let (cluster, mut find) = after(&[set(STATE, state(Some(A), 3, &[A, B], 1), 5)]);
+    let (leader_epoch, partition_epoch) = (LeaderEpoch(leader_epoch), PartitionEpoch(partition_epoch));
+    let known = Known { topic_id: TopicId([topic; 16]), leader_epoch, partition_epoch, isr };
+    cluster.judge_known(&orders(), A, known, &mut find);
+    fired(&find)
+}
+
+#[test]
+fn no_replica_is_ahead_of_its_znode() {
+    assert_eq!(known(1, 3, 5, Some(&[B, A])), None, "in another order");
+    assert_eq!(known(1, 3, 4, Some(&[A])), None, "it has not heard of the newest");
+    assert_eq!(known(1, 2, 4, None), None, "a follower");
+    assert_eq!(known(2, 9, 9, Some(&[A])), None, "of another topic of that name");
+    assert_eq!(known(1, 3, 5, Some(&[A])), Some("ISR-6"), "another ISR under that version");
+    assert_eq!(known(1, 3, 6, Some(&[A, B])), Some("ISR-6"), "a version that was never written");
+    assert_eq!(known(1, 4, 5, None), Some("ISR-6"), "an epoch that was never written");
+}
+
+#[test]
+fn a_deletion_is_a_wish_until_it_is_done() {
+    let wish = "/admin/delete_topics/orders";
+    let (mut cluster, mut find) = after(&[create(wish, Bytes::new())]);
+    assert!(cluster.is_being_deleted("orders") && !cluster.is_being_deleted("events"));
+    cluster.on_committed(Zxid(9), &Txn::Delete { path: ZPath::parse(wish).unwrap() }, &mut find);
+    assert!(!cluster.is_being_deleted("orders"));
+}
+
+/// Two brokers, and min.insync.replicas is 2.
+#[test]
+fn a_write_is_owed_while_enough_are_in_sync() {
+    let settings = encode_configs(&OrdMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]));
+    let takes = |leader, isr: &[BrokerId]| {
+        let settings = create("/config/topics/orders", settings.clone());
+        after(&[settings, set(STATE, state(leader, 1, isr, 1), 1)]).0.takes_writes(&orders())
+    };
+    assert!(takes(Some(A), &[A, B]));
+    assert!(!takes(Some(A), &[A]));
+    assert!(!takes(None, &[A, B]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::broker::znodes::PartitionState;
 use crate::check::isr::Partition;
-use crate::check::liveness::{self, Standing};
+use crate::check::liveness::{self, Led, Standing};
 use crate::id::{ControllerEpoch, KeeperId, NodeId, SessionId, ZabEpoch, Zxid};
 use crate::ordered::OrdSet;
 use crate::time::Span;
@@ -38,7 +38,11 @@ fn one_controller_and_all_registered() {
     assert_eq!(seen(|find| liveness::controller(&[(A, true, one), (B, false, None)], find)), Some("LIVE-7"));
 }
 
-fn partition(isr: &[BrokerId], ends: Option<(i64, i64)>, still: bool) -> Option<&'static str> {
+fn led(high_watermark: i64, end: i64) -> Option<Led> {
+    Some(Led { high_watermark, end, partition_epoch: 1 })
+}
+
+fn partition(isr: &[BrokerId], led: Option<Led>, still: bool) -> Option<&'static str> {
     let state = PartitionState {
         controller_epoch: ControllerEpoch(1),
         leader: Some(A),
@@ -48,18 +52,21 @@ fn partition(isr: &[BrokerId], ends: Option<(i64, i64)>, still: bool) -> Option<
     };
     let told = Partition { state: Some(state), version: 1, assigned: vec![A, B, C], ..Partition::default() };
     let live = OrdSet::from([A, B]);
-    seen(|find| liveness::partition(&orders(), &told, &live, ends, still, find))
+    seen(|find| liveness::partition(&orders(), &told, &live, led, still, find))
 }
 
 #[test]
 fn a_partition_is_led_in_sync_and_committed() {
-    assert_eq!(partition(&[A, B], Some((5, 5)), true), None, "broker 3 is not there");
-    assert_eq!(partition(&[A, B], Some((4, 5)), false), None, "a moment ago it moved");
+    assert_eq!(partition(&[A, B], led(5, 5), true), None, "broker 3 is not there");
+    assert_eq!(partition(&[A, B], led(4, 5), false), None, "a moment ago it moved");
     assert_eq!(partition(&[C], None, true), None, "nobody live is in the ISR");
-    assert_eq!(partition(&[A, B, BrokerId(4)], Some((5, 5)), true), Some("ISR-1"), "a stray");
+    assert_eq!(partition(&[A, B, BrokerId(4)], led(5, 5), true), Some("ISR-1"), "a stray");
     assert_eq!(partition(&[A, B], None, true), Some("LIVE-3"));
-    assert_eq!(partition(&[A], Some((5, 5)), true), Some("LIVE-4"), "K17");
-    assert_eq!(partition(&[A, B], Some((4, 5)), true), Some("LIVE-5"), "K23");
+    assert_eq!(partition(&[A], led(5, 5), true), Some("LIVE-4"), "K17");
+    assert_eq!(partition(&[A, B, C], led(5, 5), true), Some("LIVE-9"), "broker 3 is down");
+    let unaware = Some(Led { high_watermark: 5, end: 5, partition_epoch: 0 });
+    assert_eq!(partition(&[A, B], unaware, true), Some("LIVE-10"));
+    assert_eq!(partition(&[A, B], led(4, 5), true), Some("LIVE-5"), "K23");
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn every_invariant_has_been_seen_to_fire() {
         include_str!("../mod.rs"),
         include_str!("../history.rs"),
         include_str!("../history/asked.rs"),
+        include_str!("../history/readers.rs"),
         include_str!("../isr.rs"),
         include_str!("../liveness.rs"),
         include_str!("../log.rs"),

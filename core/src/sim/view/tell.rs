@@ -112,6 +112,7 @@ pub fn client(note: &ClientNote) -> Worth {
         }
         ClientNote::Reset { .. } => Some((Turning, StoryKind::Client)),
         ClientNote::Produces { .. }
+        | ClientNote::EndTold { .. }
         | ClientNote::Administered { .. }
         | ClientNote::SessionOpened { .. }
         | ClientNote::Saw { .. }

@@ -13,11 +13,12 @@ use crate::api::peer::ChannelKind;
 use crate::api::storage::Lane;
 use crate::check::{Checks, Counts, Fault, Seen};
 use crate::digest::Digest;
-use crate::id::NodeId;
+use crate::id::{KeeperId, NodeId};
 use crate::machine::{Effects, Machine, Ticket};
 use crate::node::{Effect, Input};
 use crate::nodes::Node;
 use crate::ordered::OrdMap;
+use crate::quorum::Quorum;
 use crate::record::offset::LogRange;
 use crate::rng::{Rng, mix};
 use crate::sim::build;
@@ -479,14 +480,19 @@ impl World {
         self.is_healed() && self.hosts.iter().all(Host::is_up)
     }
 
-    /// Nothing is cut, nobody is paused, every disk is good, and whoever is down should be up: whatever is missing now
-    /// must come back by itself.
+    /// Nothing is cut, nobody is paused, every disk is good, and whoever is down should be up, or there is a quorum
+    /// without: whatever is missing now must come back by itself.
     pub fn is_healed(&self) -> bool {
         let is_well = |host: &Host| {
             let good_disk = !host.lying_disk && !host.store.disk.is_full() && host.slow_disk == Span::ZERO;
-            good_disk && !host.rotten && host.paused.is_none() && (host.is_up() || !host.ended)
+            good_disk && !host.rotten && host.paused.is_none()
         };
-        self.network.troubled().next().is_none() && self.hosts.iter().all(is_well)
+        let stays = |host: &Host| host.is_up() || !host.ended;
+        let voters = Quorum::majority_of((1..=self.scenario.settings.keepers).map(|id| KeeperId(id as u8)));
+        let quorum = voters.is_reached(|id| self.host(NodeId::Keeper(id)).is_some_and(stays));
+        let mut brokers = self.hosts.iter().filter(|host| matches!(host.id, NodeId::Broker(_))).peekable();
+        let served = brokers.peek().is_none() || brokers.any(stays);
+        self.network.troubled().next().is_none() && self.hosts.iter().all(is_well) && quorum && served
     }
 
     /// Compares everything with everything: trees, and logs down to what is on the disks. What it finds is
@@ -502,7 +508,8 @@ impl World {
 
     /// Asks whether all has come back, of a world that was healed long enough ago.
     pub fn check_at_rest(&mut self) {
-        let down = self.hosts.iter().filter_map(|host| Some((host.id, &*host.down.as_ref()?.why))).collect::<Vec<_>>();
+        let missed = self.hosts.iter().filter(|host| !host.ended);
+        let down = missed.filter_map(|host| Some((host.id, &*host.down.as_ref()?.why))).collect::<Vec<_>>();
         let machines = self.hosts.iter().filter_map(|host| Some((host.id, host.machine.as_deref()?)));
         self.checks.at_rest(self.now, self.entries, machines, &down);
     }

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::id::NodeId;
+use crate::nodes::Node;
 use crate::record::offset::Position;
 use crate::sim::run::{Verdict, conclude, rests_at};
 use crate::sim::scenario::Scenario;
@@ -67,5 +68,40 @@ fn a_node_that_stopped_by_itself_is_missed_once_its_disk_is_good() {
     assert_eq!(ends("at 4s full-disk broker-2\nat 6s good-disk broker-2\nat 6s restart broker-2\n"), (None, true));
     assert_eq!(ends("at 4s full-disk broker-2\nat 6s good-disk broker-2\n"), (Some("LIVE-8"), true));
     assert_eq!(ends("at 4s full-disk broker-2\n"), (None, false), "nothing is healed");
-    assert_eq!(ends("at 4s kill broker-2\n"), (None, false), "somebody wants it down");
+    assert_eq!(ends("at 4s kill broker-2\n"), (None, true), "somebody wants it down, and the others can do without");
+    assert_eq!(ends("at 4s kill keeper-1\nat 4s kill keeper-2\n"), (None, false), "and they cannot");
+}
+
+/// LeaderAndIsr names 300 partitions: each broker takes them a part at a time, and has all of them in the end.
+#[test]
+fn many_partitions_are_taken_a_part_at_a_time() {
+    let text = "glasshouse scenario 1\nseed 3\ntopic many partitions 300 replicas 3 min-isr 2\nrun 10s\n";
+    let mut world = World::new(&Scenario::parse(text).unwrap());
+    let held = |world: &World| {
+        let brokers = (1..=3).filter_map(|id| world.machine(NodeId::Broker(id)));
+        let count = |node: &Node| if let Node::Broker(broker) = node { broker.partitions().count() } else { 0 };
+        brokers.map(count).collect::<Vec<_>>()
+    };
+    let (mut before, mut most) = (held(&world), 0);
+    while before != [300, 300, 300] {
+        assert!(world.now() < Instant::ZERO + Span::secs(10) && world.step(), "{before:?}");
+        let now = held(&world);
+        most = now.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before)).chain([most]).max().unwrap();
+        before = now;
+    }
+    assert!((100..=150).contains(&most), "{most} in one step");
+    world.run_until(Instant::ZERO + Span::secs(10));
+    let led = |world: &World| {
+        let brokers = (1..=3).filter_map(|id| world.machine(NodeId::Broker(id)));
+        let leads = |node: &Node| {
+            if let Node::Broker(broker) = node {
+                broker.partitions().filter(|here| here.leader().is_some()).count()
+            } else {
+                0
+            }
+        };
+        brokers.map(leads).sum::<usize>()
+    };
+    assert_eq!(led(&world), 300);
+    assert_eq!(world.checks.fired(), None);
 }
