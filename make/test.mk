@@ -5,7 +5,7 @@
 #   make test-core         the core's own tests, in debug: every assertion and overflow check is on; digests in release too
 #   make test-node         the native node's own tests, in debug
 #   make test-house        the tests that span rooms, in release: wire, disk, scenarios, golden, swarm, real processes
-#                          under stones, and Python's clients against them
+#                          under stones and on failing disks, and Python's clients against them
 #   make test-browser      the core and the page's components in headless Chromium
 #   make test-page         the page itself in headless Chromium, and what it weighs
 

@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub names: BTreeMap<NodeId, Address>,
     pub record: Option<PathBuf>,
     pub hold: Hold,
+    /// The file that says what fails on its disk.
+    pub faults: Option<PathBuf>,
     pub connections: usize,
 }
 

@@ -180,9 +180,8 @@ impl Host {
                 }
                 self.step(Input::Synced { lane, upto });
             }
-            Incoming::SyncDone { lane, result: Err(error) } => {
-                self.ended = Some(Ended::Halted(format!("fsync of {lane:?} failed: {error}")));
-            }
+            // What it promised may not be on the disk, and a second fsync would not tell.
+            Incoming::SyncDone { result: Err(error), .. } => self.ended = Some(Ended::Halted(error.to_string())),
             Incoming::Asked(question) => {
                 let now = self.clock.now().at;
                 let seen = Seen { node: &self.node, inbox: self.inbox.len(), connections: self.conns.len(), now };

@@ -174,7 +174,11 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         })
     };
     let identity = Identity { cluster: config.cluster.clone(), node: config.me };
-    let mut store = Store::new(FileDisk::open(&config.data, &identity, config.hold, done)?);
+    let disk = FileDisk::open(&config.data, &identity, config.hold, done)?;
+    if let Some(faults) = &config.faults {
+        disk.obey(faults.clone());
+    }
+    let mut store = Store::new(disk);
     let clock = Clock::new();
     let mut fx = Effects::default();
     let beginning = beginning(&config, &mut store, clock.now())?;

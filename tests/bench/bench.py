@@ -26,7 +26,8 @@ def tell(row, ours, peer=None, unit="", goal="", better="higher"):
     """Prints one row: our figure, the peer's, and ours relative to it."""
     ratio = ours / peer if peer else None
     ROWS.append({"row": row, "ours": ours, "peer": peer, "ratio": ratio, "unit": unit, "goal": goal})
-    beside = f"  peer {peer:>10.2f}  ratio {ratio:6.2f}x" if peer else ""
+    beside = f"  peer {peer:>10.2f}" if peer is not None else ""
+    beside += f"  ratio {ratio:6.2f}x" if ratio is not None else ""
     print(f"{row:<72} {ours:>10.2f} {unit:<10}{beside}  goal {goal}", flush=True)
 
 
@@ -239,76 +240,94 @@ def keeper_failover(rounds):
 # ---- fifty kills ---------------------------------------------------------------------------------------------------
 
 
-def kills(rounds):
-    """Kills the partition's leader under load, again and again; the longest gap between two acknowledgements."""
-    with Ours("--restart") as ours:
-        create(ours.kafka, "kills", 1, 3, 2)
-        acknowledged, stopped, gaps = {}, threading.Event(), []
-        last = [time.monotonic()]
+def kill_leaders(cluster, rounds):
+    """Kills the partition's leader under load, again and again: the longest gaps between two acknowledgements, as many
+    as there were kills, and what was acknowledged, lost, and is there twice."""
+    create(cluster.kafka, "kills", 1, 3, 2)
+    acknowledged, stopped, gaps = {}, threading.Event(), []
+    last = [time.monotonic()]
 
-        def told(error, message):
-            if error:
-                raise RuntimeError(error)
-            now = time.monotonic()
-            gaps.append((now - last[0], now))
-            last[0] = now
-            acknowledged[int(message.value())] = message.offset()
+    def told(error, message):
+        if error:
+            raise RuntimeError(error)
+        now = time.monotonic()
+        gaps.append(now - last[0])
+        last[0] = now
+        acknowledged[int(message.value())] = message.offset()
 
-        def load():
-            producer = Producer({"bootstrap.servers": ours.kafka, "enable.idempotence": True, "linger.ms": 1,
-                                 "message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 200, "log_level": 0,
-                                 "retry.backoff.ms": 20, "retry.backoff.max.ms": 100,
-                                 "topic.metadata.refresh.fast.interval.ms": 20,
-                                 "error_cb": lambda error: None})
-            n = 0
-            while not stopped.is_set():
-                producer.produce("kills", str(n).encode(), on_delivery=told)
-                n += 1
-                producer.poll(0.001)
-            producer.flush(120)
-            load.sent = n
+    def load():
+        producer = Producer({"bootstrap.servers": cluster.kafka, "enable.idempotence": True, "linger.ms": 1,
+                             "message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 200, "log_level": 0,
+                             "retry.backoff.ms": 20, "retry.backoff.max.ms": 100,
+                             "topic.metadata.refresh.fast.interval.ms": 20,
+                             "error_cb": lambda error: None})
+        n = 0
+        while not stopped.is_set():
+            producer.produce("kills", str(n).encode(), on_delivery=told)
+            n += 1
+            producer.poll(0.001)
+        producer.flush(120)
 
-        thread = threading.Thread(target=load)
-        thread.start()
-        admin = AdminClient({"bootstrap.servers": ours.kafka, "log_level": 0})
-        def wait(what, is_so):
-            deadline = time.monotonic() + 60
-            while not is_so():
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{what}: not so after 60 s")
-                time.sleep(0.05)
+    admin = AdminClient({"bootstrap.servers": cluster.kafka, "log_level": 0})
 
-        def partition():
-            return admin.list_topics("kills", timeout=30).topics["kills"].partitions[0]
+    def wait(what, is_so):
+        deadline = time.monotonic() + 120
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{cluster.name}: {what}: not so after 120 s")
+            time.sleep(0.05)
 
+    def partition():
+        return admin.list_topics("kills", timeout=30).topics["kills"].partitions[0]
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
         wait("the first record", lambda: acknowledged)
         for _ in range(rounds):
             wait("the ISR is whole", lambda: len(partition().isrs) == 3)
-            ours.refresh()
+            cluster.refresh()
             killed, at = partition().leader, time.monotonic()
-            os.kill(ours.processes[f"broker-{killed}"], signal.SIGKILL)
+            os.kill(cluster.processes[f"broker-{killed}"], signal.SIGKILL)
             # Nobody acknowledges before its session is over and there is a new leader, or it leads again in a new epoch.
             wait("records are acknowledged again", lambda: last[0] > at + 0.2)
             time.sleep(0.2)
+    finally:
         stopped.set()
         thread.join()
-        consumer = Consumer({"bootstrap.servers": ours.kafka, "group.id": "x", "enable.partition.eof": True})
-        consumer.assign([TopicPartition("kills", 0, 0)])
-        seen = {}
-        while True:
-            message = consumer.poll(30)
-            if message is None or message.error():
-                break
-            seen.setdefault(int(message.value()), []).append(message.offset())
-        lost = [n for n in acknowledged if n not in seen]
-        twice = [n for n, offsets in seen.items() if len(offsets) > 1]
-        longest = sorted(gap for gap, _ in gaps)[-rounds:]
-        tell(f"{rounds} kills of the partition leader: longest produce gap", longest[-1], None, "s", "<= 3")
-        tell("median of these gaps", longest[rounds // 2], None, "s", "")
-        tell("acknowledged records lost, of " + str(len(acknowledged)), len(lost), None, "", "0")
-        tell("records there twice", len(twice), None, "", "0")
-        if lost or twice:
-            raise SystemExit(f"lost {lost[:10]}, twice {twice[:10]}")
+    consumer = Consumer({"bootstrap.servers": cluster.kafka, "group.id": "x", "enable.auto.commit": False,
+                         "enable.partition.eof": True, "log_level": 0})
+    consumer.assign([TopicPartition("kills", 0, 0)])
+    seen = {}
+    while True:
+        message = consumer.poll(30)
+        if message is None or message.error():
+            break
+        seen.setdefault(int(message.value()), []).append(message.offset())
+    lost = [n for n in acknowledged if n not in seen]
+    twice = [n for n, offsets in seen.items() if len(offsets) > 1]
+    return sorted(gaps)[-rounds:], acknowledged, lost, twice
+
+
+def kills(rounds, peer_rounds):
+    """Ours as `up` starts it, with sessions of 1.5 s; Apache's at its defaults, where a dead broker is missed after 18 s,
+    so that fewer of them are killed."""
+    with Ours("--restart") as ours:
+        gaps, acknowledged, lost, twice = kill_leaders(ours, rounds)
+    theirs = [None] * 4
+    title = f"{rounds} kills of the partition leader: longest produce gap"
+    if peer_rounds:
+        title = f"{rounds} kills of the partition leader (Apache: {peer_rounds}): longest gap"
+        with Apache(tick_ms=2000, restart=True) as peer:
+            peer_gaps, peer_acknowledged, peer_lost, peer_twice = kill_leaders(peer, peer_rounds)
+        theirs = [peer_gaps[-1], peer_gaps[peer_rounds // 2], len(peer_lost), len(peer_twice)]
+    tell(title, gaps[-1], theirs[0], "s", "<= 3")
+    tell("median of these gaps", gaps[rounds // 2], theirs[1], "s")
+    of = f"{len(acknowledged)} (Apache: {len(peer_acknowledged)})" if peer_rounds else len(acknowledged)
+    tell(f"acknowledged records lost, of {of}", len(lost), theirs[2], "", "0")
+    tell("records there twice", len(twice), theirs[3], "", "0")
+    if lost or twice:
+        raise SystemExit(f"lost {lost[:10]}, twice {twice[:10]}")
 
 
 def main():
@@ -317,6 +336,7 @@ def main():
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--creates", type=int, default=40_000)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--apache-kills", type=int, default=3, help="each takes Apache's session time, 18 s")
     parser.add_argument("--no-apache", action="store_true", help="our figures alone, for work in progress")
     parser.add_argument("--json", action="store_true", help="the rows as JSON lines at the end")
     options = parser.parse_args()
@@ -324,7 +344,8 @@ def main():
     each = {
         "start": lambda: start(5, apache), "rest": lambda: rest(apache), "keepers": lambda: keepers(options.creates),
         "failover": lambda: keeper_failover(3), "records": lambda: records(options.records, apache),
-        "one": lambda: one_replica(options.records), "kills": lambda: kills(options.kills),
+        "one": lambda: one_replica(options.records),
+        "kills": lambda: kills(options.kills, options.apache_kills if apache else 0),
     }
     for row in options.rows:
         if row not in each:

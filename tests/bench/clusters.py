@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -93,6 +94,9 @@ class Cluster:
         self.start()
         return self.wait()
 
+    def refresh(self):
+        """The processes as they are now: a node that was killed has another id when it is back."""
+
     def pids(self, role=None):
         return [pid for name, pid in self.processes.items() if role is None or name.startswith(role)]
 
@@ -132,7 +136,6 @@ class Ours(Cluster):
         return self
 
     def refresh(self):
-        """The processes as they are now: a node that was killed has another id when it is back."""
         told = json.loads((self.data / "cluster.json").read_text())
         self.processes = {node["name"]: node["pid"] for node in told["nodes"]}
 
@@ -147,16 +150,33 @@ class Ours(Cluster):
 class Apache(Cluster):
     name = "Apache"
 
-    def __init__(self, brokers=3, extra=()):
+    def __init__(self, brokers=3, extra=(), tick_ms=TICK_MS, restart=False):
         super().__init__()
-        self.brokers, self.extra = brokers, list(extra)
+        self.brokers, self.extra, self.tick_ms = brokers, list(extra), tick_ms
+        self.started = {}
+        self.stopped = threading.Event()
+        self.supervisor = threading.Thread(target=self.keep_up) if restart else None
 
     def java(self, name, main, config, heap):
-        log = open(self.data / f"{name}.out", "w")
-        process = subprocess.Popen(
-            ["java", f"-Xmx{heap}", f"-Xms{heap}", "-XX:+UseG1GC", "-cp", f"{CACHE}/apache/lib/*", main, str(config)],
-            stdout=log, stderr=log, cwd=self.data)
+        with open(self.data / f"{name}.out", "a") as log:
+            process = subprocess.Popen(
+                ["java", f"-Xmx{heap}", f"-Xms{heap}", "-XX:+UseG1GC", "-cp", f"{CACHE}/apache/lib/*", main,
+                 str(config)], stdout=log, stderr=log, cwd=self.data)
+        self.started[name] = (process, main, config, heap)
         self.processes[name] = process.pid
+
+    def keep_up(self):
+        """Starts again whoever ended, a second later: a broker that is back before its old session is over aborts."""
+        while not self.stopped.wait(1):
+            for name, (process, *how) in list(self.started.items()):
+                if process.poll() is not None:
+                    self.java(name, *how)
+
+    def stop(self):
+        self.stopped.set()
+        if self.supervisor and self.supervisor.is_alive():
+            self.supervisor.join()
+        super().stop()
 
     def start(self):
         self.begun = time.monotonic()
@@ -172,8 +192,8 @@ class Apache(Cluster):
             folder.mkdir()
             (folder / "myid").write_text(str(n + 1))
             config = folder / "zoo.cfg"
-            config.write_text(f"tickTime={TICK_MS}\ninitLimit={INIT_LIMIT}\nsyncLimit={SYNC_LIMIT}\ndataDir={folder}\n"
-                              f"clientPort={ports[n]}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+            config.write_text(f"tickTime={self.tick_ms}\ninitLimit={INIT_LIMIT}\nsyncLimit={SYNC_LIMIT}\n"
+                              f"dataDir={folder}\nclientPort={ports[n]}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
                               f"4lw.commands.whitelist=*\nmaxClientCnxns=0\n{servers}")
             self.java(f"keeper-{n + 1}", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config, "512m")
         self.zookeeper = ",".join(f"127.0.0.1:{port}" for port in self.keeper_ports)
@@ -186,12 +206,14 @@ class Apache(Cluster):
                 "min.insync.replicas=" + str(min(2, self.brokers)), *self.extra, ""]))
             self.java(f"broker-{n + 1}", "kafka.Kafka", config, "1g")
         self.kafka = ",".join(f"127.0.0.1:{port}" for port in ports[3:3 + self.brokers])
+        if self.supervisor:
+            self.supervisor.start()
 
     def wait(self):
         if not self.brokers:
             return self.wait_for_leader()
         from confluent_kafka.admin import AdminClient
-        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:

@@ -280,7 +280,8 @@ fn recovery_points_do_not_outlive_the_log_they_tell_of() {
     };
     let shorter = |store: &mut Work| store.log(StoreOp::TruncateLog { to: Offset(4) });
     let restarted = |store: &mut Work| store.log(StoreOp::RestartLog { start: Offset(3) });
-    let cases: [(&dyn Fn(&mut Work), i64); 3] = [(&again, 0), (&shorter, 4), (&restarted, 3)];
+    type Case<'a> = (&'a dyn Fn(&mut Work), i64);
+    let cases: [Case<'_>; 3] = [(&again, 0), (&shorter, 4), (&restarted, 3)];
     for (how, end) in cases {
         let folder = scratch.next();
         promised(&folder, 10);
@@ -294,7 +295,7 @@ fn recovery_points_do_not_outlive_the_log_they_tell_of() {
             how(store);
             store.log(StoreOp::Append { batches: vec![batch(end)] });
         });
-        let first = files_below(&folder).into_iter().filter(|name| name.ends_with(".log")).next_back().unwrap();
+        let first = files_below(&folder).into_iter().rfind(|name| name.ends_with(".log")).unwrap();
         cut(&folder.join(&first), std::fs::metadata(folder.join(&first)).unwrap().len() - 1);
         assert!(!start_broker(&folder).unwrap().0.partitions[&partition()].damaged, "what came after was not promised");
         after_a_start(&folder, |store| {
@@ -320,7 +321,7 @@ fn a_cut_is_remembered_until_the_next_checkpoint_is_on_the_disk() {
         let folder = scratch.next();
         promised(&folder, 10);
         after_a_start(&folder, work);
-        let last = files_below(&folder).into_iter().filter(|name| name.ends_with(".log")).next_back().unwrap();
+        let last = files_below(&folder).into_iter().rfind(|name| name.ends_with(".log")).unwrap();
         cut(&folder.join(&last), std::fs::metadata(folder.join(&last)).unwrap().len() - 1);
         start_broker(&folder).unwrap().0.partitions[&partition()].damaged
     };

@@ -163,6 +163,45 @@ fn a_full_disk_fails_the_flush_and_says_so() {
 }
 
 #[test]
+fn a_disk_fails_as_long_as_its_file_says_so() {
+    let scratch = Scratch::new("faults");
+    let (folder, faults) = (scratch.next(), scratch.next());
+    let (mut disk, told) = open_heard(&folder, Hold::PageCache);
+    disk.obey(faults.clone());
+    let file = disk.open(&log(), "orders-0/0.log");
+    disk.append(file, &text("one "));
+    disk.flush().unwrap();
+
+    std::fs::write(&faults, "full\n").unwrap();
+    disk.append(file, &text("two "));
+    assert_eq!(disk.flush(), Err(DiskError::Full));
+    assert_eq!(std::fs::read(folder.join("orders-0/0.log")).unwrap(), b"one tw", "there was room for so much");
+    disk.replace(&Lane::Checkpoint, "marks", &text("no room"));
+    assert_eq!(disk.flush(), Err(DiskError::Full));
+    disk.open(&log(), "orders-0/1.log");
+    assert_eq!(disk.flush(), Err(DiskError::Full));
+
+    let failure = |result| match result {
+        Err(DiskError::Io(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    std::fs::write(&faults, "fdatasync").unwrap();
+    disk.append(file, &text("three"));
+    disk.flush().unwrap();
+    disk.begin_sync(&log());
+    let why = failure(told.recv().unwrap().1);
+    assert!(why.ends_with("orders-0/0.log: fdatasync failed: Input/output error (os error 5)"), "{why}");
+
+    std::fs::write(&faults, "ful").unwrap();
+    disk.append(file, &text("four"));
+    let why = failure(disk.flush());
+    assert!(why.ends_with("says \"ful\", which is no fault"), "{why}");
+    std::fs::remove_file(&faults).unwrap();
+    disk.append(file, &text("five"));
+    assert_eq!(disk.flush(), Ok(()));
+}
+
+#[test]
 fn a_sync_covers_its_lane_and_is_told_once() {
     let scratch = Scratch::new("told");
     let (mut disk, told) = open_heard(&scratch.next(), Hold::PageCache);

@@ -5,6 +5,7 @@ mod damage;
 mod file;
 mod kafka;
 mod keeper;
+mod outage;
 mod rot;
 mod scratch;
 

@@ -103,9 +103,34 @@ fn kafkajs() {
     );
 }
 
+/// The kcat of Debian 12, and the librdkafka below it. It comes from the system, where nothing can be pinned.
+const KCAT: &str = "1.7.1 with librdkafka 2.0.2";
+
+/// Fails unless this machine's kcat is the one that is written down. `KCAT='1.7.1 with librdkafka 2.8.0' make interop`
+/// tries another on purpose.
+fn require_kcat() {
+    let output = Command::new("kcat").arg("-V").output();
+    let output = output.unwrap_or_else(|error| panic!("kcat cannot be started ({error}): make setup-interop"));
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let told = |before: &str| said.split(before).nth(1)?.split([' ', ',', ')']).next();
+    let found = format!(
+        "{} with librdkafka {}",
+        told("\nVersion ").unwrap_or("of no version"),
+        told("librdkafka ").unwrap_or("of no version")
+    );
+    let wanted = std::env::var("KCAT").unwrap_or_else(|_| KCAT.to_owned());
+    assert!(
+        found == wanted,
+        "kcat is {found}; this test is written for {wanted}. To try this one: KCAT={found:?} make interop; if all is \
+         well, write it down in {}",
+        file!()
+    );
+}
+
 #[test]
 #[ignore = "needs kcat: make interop"]
 fn kcat() {
+    require_kcat();
     let cluster = ProcessCluster::start(&[]);
     cluster.must(&["topic", "create", "cats", "--partitions", "2", "--replicas", "3"]);
     let lines: String = (0..1000).map(|n| format!("k{}:line {n}\n", n % 5)).collect();
@@ -116,7 +141,8 @@ fn kcat() {
     consume.args(["-C", "-b", &cluster.kafka, "-t", "cats", "-o", "beginning", "-e", "-q", "-K:"]);
     let mut got: Vec<String> = must("kcat -C", &cluster, &mut consume, "").lines().map(str::to_owned).collect();
     let mut sent: Vec<String> = lines.lines().map(str::to_owned).collect();
-    (got.sort(), sent.sort());
+    got.sort();
+    sent.sort();
     assert_eq!(got, sent);
     let mut list = Command::new("kcat");
     list.args(["-L", "-b", &cluster.kafka]);

@@ -121,6 +121,7 @@ struct Common {
     connections: usize,
     names: BTreeMap<NodeId, Address>,
     hold: Hold,
+    faults: Option<PathBuf>,
 }
 
 impl Common {
@@ -146,6 +147,7 @@ impl Common {
                 Some("process") => Hold::Process,
                 Some(other) => return Err(Usage(format!("hold is page-cache or process, not {other:?}"))),
             },
+            faults: faults(general)?,
         })
     }
 
@@ -172,9 +174,18 @@ impl Common {
             names: self.names.clone(),
             record: self.record.clone(),
             hold: self.hold,
+            faults: self.faults.as_ref().map(|folder| folder.join(me.to_string())),
             connections: self.connections,
         }
     }
+}
+
+/// Nobody's disk fails by an oversight.
+fn faults(general: &General) -> Result<Option<PathBuf>, Usage> {
+    if general.faults.is_some() && !general.stones.unwrap_or(false) {
+        return Err(Usage("faults: a disk that fails is a stone; allow them, too (stones)".to_owned()));
+    }
+    Ok(general.faults.clone())
 }
 
 fn cluster(general: &General) -> Result<String, Usage> {
@@ -481,6 +492,7 @@ mod tests {
             ("data = '/d'\nsecret = 'short'".to_owned(), "the secret has 5 bytes"),
             ("data = '/d'\nsecret-file = '/nowhere/at/all'".to_owned(), "secret-file: /nowhere/at/all cannot be read"),
             ("data = '/d'\ntls-key = '/k'".to_owned(), "TLS needs all of"),
+            ("data = '/d'\nfaults = '/f'".to_owned(), "faults: a disk that fails is a stone; allow them, too"),
             ("data = '/d'\nlog = 'a=b=c'".to_owned(), "log: \"a=b=c\" is no filter"),
             ("data = '/d'\nlog-format = 'xml'".to_owned(), "log-format is text or json"),
             (keeper(""), "keeper.id: give"),

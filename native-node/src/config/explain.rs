@@ -48,6 +48,9 @@ fn explain_node(node: &NodeConfig) -> String {
     if node.hold == Hold::Process {
         lines.push("writes wait in the process for fdatasync: kill -9 loses them, as a power loss would".to_owned());
     }
+    if let Some(file) = &node.faults {
+        lines.push(format!("its disk fails as {} says", file.display()));
+    }
     lines.push(format!("{} clients at most", node.connections));
     let mut text = lines.remove(0);
     for line in lines {

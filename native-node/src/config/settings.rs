@@ -73,6 +73,10 @@ section! {
         /// Where writes wait for fdatasync: page-cache, or process, which makes of kill -9 a power loss. For tests
         #[arg(hide = true)]
         hold: String, "hold", "GLASSHOUSE_HOLD", "WHERE";
+        /// A folder in which a file called after a node says what fails on its disk: full, or fdatasync. For tests, and
+        /// only with stones
+        #[arg(hide = true)]
+        faults: PathBuf, "faults", "GLASSHOUSE_FAULTS", "DIR";
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is done to files, and what of it is not durable yet.
 
-use super::bytes_at;
 use super::slot::{Slot, trouble};
 use bytes::Bytes;
 use glasshouse_core::store::disk::{DiskError, FileId};
@@ -64,7 +63,7 @@ impl Act {
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     /// Held open until they are synced: whoever wrote a file must be the one who hears that writing it back failed.
-    pub(super) files: BTreeMap<FileId, Arc<File>>,
+    pub(super) files: BTreeMap<FileId, (Arc<Slot>, Arc<File>)>,
     /// Indexes. A start makes them anew unless the stop before it was in order, so only an orderly stop syncs them.
     pub(super) derived: BTreeMap<FileId, Arc<Slot>>,
     /// Files that take their names once they are durable.
@@ -93,7 +92,7 @@ impl Dirty {
             Act::Write { slot, at, parts } => {
                 // Removed meanwhile, by another lane: nobody will read it.
                 let Some(file) = slot.file()? else { return Ok(()) };
-                bytes_at::write(&file, *at, parts).map_err(|error| slot.trouble("writing", &error))?;
+                slot.write(&file, *at, parts)?;
                 self.wrote(slot, file);
             }
             Act::Truncate { slot, to } => {
@@ -133,7 +132,7 @@ impl Dirty {
         if is_derived(&slot.name) {
             self.derived.entry(slot.id).or_insert_with(|| slot.clone());
         } else {
-            self.files.entry(slot.id).or_insert(file);
+            self.files.entry(slot.id).or_insert_with(|| (slot.clone(), file));
         }
     }
 
@@ -154,12 +153,12 @@ impl Dirty {
     pub(super) fn sync(&mut self) -> Result<(), DiskError> {
         for slot in std::mem::take(&mut self.aside) {
             if let Some(file) = slot.file()? {
-                file.sync_data().map_err(|error| slot.trouble("fdatasync", &error))?;
+                slot.sync(&file)?;
                 slot.take_name()?;
             }
         }
-        for (id, file) in std::mem::take(&mut self.files) {
-            file.sync_data().map_err(|error| trouble(format!("file {}", id.0).as_ref(), "fdatasync", &error))?;
+        for (slot, file) in std::mem::take(&mut self.files).into_values() {
+            slot.sync(&file)?;
         }
         std::mem::take(&mut self.folders).iter().try_for_each(|folder| sync_folder(folder))
     }

@@ -14,6 +14,7 @@
 mod act;
 mod bytes_at;
 mod entry;
+mod faults;
 mod folder;
 mod recent;
 mod seal;
@@ -157,6 +158,11 @@ impl FileDisk {
             disk.files.insert(id, Entry::found(Arc::new(slot), found.len));
         }
         Ok(disk)
+    }
+
+    /// From now on the disk fails as this file says. For tests.
+    pub fn obey(&self, faults: PathBuf) {
+        self.ground.faults.obey(faults);
     }
 
     /// The folder that was taken.

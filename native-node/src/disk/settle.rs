@@ -31,7 +31,7 @@ impl FileDisk {
             let indexes = std::mem::take(&mut self.lanes[at].dirty.derived);
             for (id, slot) in indexes {
                 if let Some(file) = slot.file()? {
-                    self.count(at, |dirty| drop(dirty.files.insert(id, file)));
+                    self.count(at, |dirty| drop(dirty.files.insert(id, (slot, file))));
                 }
             }
             let dirty = self.lanes[at].dirty.take();
@@ -70,7 +70,8 @@ impl FileDisk {
             let lane = entry.lane.unwrap_or(checkpoint);
             if let Some(file) = entry.slot.file()? {
                 self.recent.opened(entry, &self.files);
-                self.count(lane, |dirty| drop(dirty.files.insert(id, file)));
+                let slot = entry.slot.clone();
+                self.count(lane, |dirty| drop(dirty.files.insert(id, (slot, file))));
             }
         }
         let folders: BTreeSet<PathBuf> = folders.into_iter().collect();

@@ -5,6 +5,7 @@
 //! what the file must hold, a start after a crash of the process finishes what was written, and after a power loss
 //! throws away what was torn.
 
+use super::faults::Faults;
 use super::{bytes_at, seal};
 use bytes::Bytes;
 use glasshouse_core::store::disk::{DiskError, FileId, FileName};
@@ -22,6 +23,7 @@ const ASIDE: &str = ".new";
 #[derive(Debug)]
 pub(super) struct Ground {
     pub(super) root: PathBuf,
+    pub(super) faults: Faults,
     /// Held by whoever changes what a name means.
     names: Mutex<()>,
     aside: AtomicU64,
@@ -29,7 +31,7 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn new(root: PathBuf) -> Ground {
-        Ground { root, names: Mutex::new(()), aside: AtomicU64::new(0) }
+        Ground { root, faults: Faults::default(), names: Mutex::new(()), aside: AtomicU64::new(0) }
     }
 }
 
@@ -126,6 +128,22 @@ impl Slot {
         }
     }
 
+    /// Writes all parts from `at` on.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn write(&self, file: &File, at: u64, parts: &[Bytes]) -> Result<(), DiskError> {
+        self.ground.faults.write(file, at, parts).map_err(|error| self.trouble("writing", &error))
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn sync(&self, file: &File) -> Result<(), DiskError> {
+        self.ground.faults.sync(file).map_err(|error| self.trouble("fdatasync", &error))
+    }
+
     /// Makes the file, empty.
     ///
     /// # Errors
@@ -138,7 +156,8 @@ impl Slot {
         }
         let path = self.path();
         // What is there still belongs to another file, whose removal another lane has not got round to.
-        let (file, _) = make(&path).map_err(|error| trouble(&path, "creating", &error))?;
+        let made = self.ground.faults.room().and_then(|()| make(&path));
+        let (file, _) = made.map_err(|error| trouble(&path, "creating", &error))?;
         state.inode = file.metadata().map_err(|error| trouble(&path, "creating", &error))?.ino();
         state.file = Some(Arc::new(file));
         state.place = Place::Here;
@@ -162,8 +181,8 @@ impl Slot {
         let len: u64 = contents.iter().map(|part| part.len() as u64).sum();
         let number = self.ground.aside.fetch_add(1, Ordering::Relaxed);
         let path = self.ground.root.join(format!("{}.{number}-{len}-{sum:08x}{ASIDE}", self.name));
-        let made =
-            make(&path).and_then(|(file, folders)| bytes_at::write(&file, 0, contents).map(|()| (file, folders)));
+        let faults = &self.ground.faults;
+        let made = make(&path).and_then(|(file, folders)| faults.write(&file, 0, contents).map(|()| (file, folders)));
         let (file, folders) = made.map_err(|error| trouble(&path, "writing", &error))?;
         seal::put(&file, &self.name, len, sum).map_err(|error| trouble(&path, "sealing", &error))?;
         let file = Arc::new(file);

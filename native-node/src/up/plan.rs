@@ -197,6 +197,7 @@ fn all_settings(args: &Args, cluster: &str, bound: &Bound) -> Result<Vec<Setting
         general.log = Some(args.log.clone());
         general.log_format = Some(args.log_format.clone());
         general.hold = Some(args.hold.clone());
+        general.faults.clone_from(&args.faults);
         general.record = args.record.as_ref().map(|folder| folder.join(format!("{node}.rec")));
         general.names = Some(
             bound
