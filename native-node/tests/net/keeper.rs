@@ -50,11 +50,10 @@ fn answer(xid: i32) -> Bytes {
 }
 
 async fn asked(host: &mut Host) -> (ConnId, Body) {
-    match host.asked().await {
-        (conn, request) => match request.body {
-            RequestBody::Keeper(body) => (conn, body),
-            RequestBody::Kafka(body) => panic!("{body:?}"),
-        },
+    let (conn, request) = host.asked().await;
+    match request.body {
+        RequestBody::Keeper(body) => (conn, body),
+        RequestBody::Kafka(body) => panic!("{body:?}"),
     }
 }
 
