@@ -169,7 +169,8 @@ impl Host {
     fn take(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Input(input) => self.step(input),
-            Incoming::Connected { conn, outbox } => {
+            Incoming::Connected { conn, peer, outbox } => {
+                self.observer.counters.connected(conn, peer);
                 self.conns.insert(conn, outbox);
             }
             Incoming::SyncDone { lane, result: Ok(()) } => {

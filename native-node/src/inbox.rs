@@ -8,6 +8,7 @@ use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::Input;
 use glasshouse_core::store::disk::DiskError;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -20,8 +21,8 @@ const ROOM: usize = 4096;
 pub enum Incoming {
     /// As the machine takes it.
     Input(Input),
-    /// A client connected: answers to it go here. Comes before its first request.
-    Connected { conn: ConnId, outbox: Outbox },
+    /// A client connected, from there: answers to it go here. Comes before its first request.
+    Connected { conn: ConnId, peer: SocketAddr, outbox: Outbox },
     /// The sync thread is done with a lane.
     SyncDone { lane: Lane, result: Result<(), DiskError> },
     /// Somebody asked over HTTP how it is.

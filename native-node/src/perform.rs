@@ -3,9 +3,11 @@
 
 use crate::host::{Ended, Host};
 use crate::net;
+use crate::observe::Seen;
 use crate::stones::ReplyStone;
 use bytes::Bytes;
 use glasshouse_core::api::kafka::{ErrorCode, ProduceResponse, Response};
+use glasshouse_core::api::keeper;
 use glasshouse_core::api::peer::{Channel, PeerMessage};
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::codec::Writer;
@@ -152,6 +154,13 @@ impl Host {
                 Some(ReplyStone::Failed(code)) => fail_produce(produced, ErrorCode(code)),
             },
             Reply::Kafka { body: Response::ApiVersions(known), .. } => net::kafka::advertise(known),
+            Reply::Keeper(keeper::Reply::Text(text)) => {
+                let now = self.clock.now().at;
+                let seen = Seen { node: &self.node, inbox: self.inbox.len(), connections: self.conns.len(), now };
+                if let Some(more) = self.observer.counters.word(conn, &seen) {
+                    *text = more;
+                }
+            }
             Reply::Kafka { .. } | Reply::Keeper(_) => {}
         }
         self.observer.counters.replied(&self.node, conn, &reply, Bytes::len);
@@ -161,7 +170,11 @@ impl Host {
                 wire::kafka::write_response(*version, *correlation, body, &mut writer);
                 writer.into_segments()
             }
-            Reply::Keeper(reply) => vec![wire::keeper::encode_reply(reply)],
+            Reply::Keeper(reply) => {
+                let frame = wire::keeper::encode_reply(reply);
+                self.observer.counters.told(conn, reply, frame.len());
+                vec![frame]
+            }
         };
         let sent = match late {
             None => outbox.send(segments),

@@ -169,6 +169,109 @@ fn a_cluster_in_one_process_serves_and_stops_in_order() {
     assert!(!data.exists(), "the temporary folder is removed");
 }
 
+/// What a keeper says to a word, and from where it was asked.
+fn word(at: &str, word: &str) -> (String, String) {
+    use std::io::Write;
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.write_all(word.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (answer, stream.local_addr().unwrap().to_string())
+}
+
+/// A session that writes and reads; it lasts as long as the connection.
+fn session_that_works(at: &str, writes: i32, reads: i32) -> TcpStream {
+    use glasshouse_core::api::keeper::{Connect, Op, Request};
+    use std::io::Write;
+    let mut stream = TcpStream::connect(at).unwrap();
+    let mut ask = |request: &Request| {
+        let frame = glasshouse_core::wire::keeper::encode_request(request);
+        let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &frame].concat()).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize]).unwrap();
+    };
+    let (session, password) = (glasshouse_core::id::SessionId(0), vec![0; 16].into());
+    let last_zxid_seen = glasshouse_core::id::Zxid::ZERO;
+    let read_only = Some(false);
+    ask(&Request::Connect(Connect {
+        protocol_version: 0,
+        last_zxid_seen,
+        timeout_ms: 60_000,
+        session,
+        password,
+        read_only,
+    }));
+    for xid in 0..writes {
+        let op = Op::SetData { path: "/zookeeper".into(), data: Some(vec![b'x'; 100].into()), version: -1 };
+        ask(&Request::Op { xid, op });
+    }
+    for xid in writes..writes + reads {
+        ask(&Request::Op { xid, op: Op::GetData { path: "/zookeeper".into(), watch: false } });
+    }
+    stream
+}
+
+#[test]
+fn words_and_metrics_of_a_keeper_tell_who_is_there_and_how_long_answers_took() {
+    let cluster = Cluster::start(&[]);
+    let leads = |at: &&String| word(at, "srvr").0.contains("Mode: leader\n");
+    let keepers = cluster.strings("zookeeper");
+    let keeper = until("a keeper leads", || keepers.iter().find(leads));
+    let session = session_that_works(keeper, 5, 20);
+    let (stat, asker) = word(keeper, "stat");
+    let session = format!("\n /{}[1](queued=0,recved=26,sent=26)\n", session.local_addr().unwrap());
+    let asker = format!("\n /{asker}[0](queued=0,recved=1,sent=0)\n");
+    assert!(stat.contains(&session) && stat.contains(&asker), "no {session} or no {asker} in\n{stat}");
+    let latency = stat.lines().find_map(|line| line.strip_prefix("Latency min/avg/max: ")).unwrap();
+    let latency: Vec<f64> = latency.split('/').map(|number| number.parse().unwrap()).collect();
+    assert!(latency.is_sorted() && latency[1] > 0.0 && latency[2] < 60_000.0, "{latency:?}");
+    assert!(stat.contains("\nProposal sizes last/min/max: "), "{stat}");
+
+    let mntr = word(keeper, "mntr").0;
+    let tells = |name: &str| {
+        let value = mntr.lines().find_map(|line| line.strip_prefix(&format!("zk_{name}\t")));
+        value.unwrap_or_else(|| panic!("no {name} in\n{mntr}")).parse::<f64>().unwrap()
+    };
+    for (less, more) in [
+        ("min_latency", "avg_latency"),
+        ("avg_latency", "max_latency"),
+        ("min_updatelatency", "p50_updatelatency"),
+        ("p50_readlatency", "p999_readlatency"),
+        ("p999_readlatency", "max_readlatency"),
+        ("min_proposal_size", "max_proposal_size"),
+        ("open_file_descriptor_count", "max_file_descriptor_count"),
+    ] {
+        assert!(tells(less) <= tells(more), "{less} is more than {more} in\n{mntr}");
+    }
+    for (name, least) in [
+        ("cnt_updatelatency", 6.0),
+        ("cnt_readlatency", 20.0),
+        ("num_alive_connections", 2.0),
+        ("open_file_descriptor_count", 10.0),
+        ("approximate_data_size", 100.0),
+        ("max_proposal_size", 100.0),
+        ("max_client_response_size", 100.0),
+        ("uptime", 1.0),
+        ("quorum_size", 3.0),
+        ("learners", 1.0),
+        ("synced_followers", 1.0),
+        ("global_sessions", 1.0),
+    ] {
+        assert!(tells(name) >= least, "{name} is less than {least} in\n{mntr}");
+    }
+    let nodes = cluster.told["nodes"].as_array().unwrap();
+    let node = nodes.iter().find(|node| node["clients"].as_str() == Some(keeper)).unwrap();
+    let metrics = get(node["http"].as_str().unwrap(), "/metrics").unwrap();
+    for name in ["avg_latency", "min_latency", "max_latency", "updatelatency_count", "readlatency_sum", "learners"] {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let value: f64 = value.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().unwrap();
+        assert!(value >= 0.0 && (name != "updatelatency_count" || value >= 6.0), "{name} is {value}");
+    }
+    assert_eq!(cluster.stop().0, Some(0));
+}
+
 #[test]
 fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
     let folder = Folder::new();

@@ -87,6 +87,11 @@ fn aiokafka() {
 }
 
 #[test]
+fn what_is_not_served_is_answered() {
+    python("refused_client.py", &[]);
+}
+
+#[test]
 fn kazoo() {
     python("kazoo_client.py", &[]);
 }

@@ -4,5 +4,6 @@ mod allocations;
 mod hostile;
 mod keeper;
 mod oracle;
+mod refused;
 mod small;
 mod vectors;

@@ -23,7 +23,7 @@ impl Keeper {
         };
         self.received += 1;
         if let Request::FourLetter(word) = body {
-            let text = self.word(word);
+            let text = self.word(word, &self.inside());
             out.reply(conn, Reply::Text(text));
             self.close(conn, out);
             return;

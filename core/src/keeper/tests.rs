@@ -698,3 +698,62 @@ fn an_empty_container_is_deleted_and_words_are_answered() {
     assert_eq!(word(b"mntr"), "mntr is not executed because it is not in the whitelist.\n");
     assert!(word(b"srvr").contains("Mode: leader\nNode count: 4\n"));
 }
+
+#[test]
+fn words_tell_what_the_host_knows() {
+    let mut ensemble = Ensemble::with(|config| {
+        config.words.insert(*b"stat");
+        config.words.insert(*b"mntr");
+    });
+    let client = ensemble.connect(ensemble.leader());
+    ensemble.ask(client, 1, create("/a", 0));
+    let outside = Outside {
+        latency: "0/0.4213/7".to_owned(),
+        clients: vec![
+            words::Client { address: "127.0.0.1:54321".to_owned(), reading: true, queued: 0, received: 4, sent: 5 },
+            words::Client {
+                address: "[0:0:0:0:0:0:0:1]:9".to_owned(),
+                reading: false,
+                queued: 2,
+                received: 1,
+                sent: 0,
+            },
+        ],
+        proposals: Some("48/32/191".to_owned()),
+        figures: "zk_avg_latency\t0.4213\n".to_owned(),
+    };
+    let keeper = &ensemble.keepers[&client.at];
+    let zxid = keeper.tree().last_zxid().0;
+    let stat = format!(
+        "Zookeeper version: 3.9.3-glasshouse\n\
+         Clients:\n \
+         /127.0.0.1:54321[1](queued=0,recved=4,sent=5)\n \
+         /[0:0:0:0:0:0:0:1]:9[0](queued=2,recved=1,sent=0)\n\
+         \n\
+         Latency min/avg/max: 0/0.4213/7\n\
+         Received: 2\n\
+         Sent: 2\n\
+         Connections: 2\n\
+         Outstanding: 0\n\
+         Zxid: {zxid:#x}\n\
+         Mode: leader\n\
+         Node count: 5\n\
+         Proposal sizes last/min/max: 48/32/191\n"
+    );
+    assert_eq!(keeper.word(*b"stat", &outside), stat);
+    let mntr = "zk_version\t3.9.3-glasshouse\n\
+                zk_server_state\tleader\n\
+                zk_peer_state\tleading - broadcast\n\
+                zk_num_alive_connections\t2\n\
+                zk_packets_received\t2\n\
+                zk_packets_sent\t2\n\
+                zk_outstanding_requests\t0\n\
+                zk_znode_count\t5\n\
+                zk_watch_count\t0\n\
+                zk_ephemerals_count\t0\n\
+                zk_global_sessions\t1\n\
+                zk_outstanding_proposals\t0\n\
+                zk_pending_syncs\t0\n\
+                zk_avg_latency\t0.4213\n";
+    assert_eq!(keeper.word(*b"mntr", &outside), mntr);
+}

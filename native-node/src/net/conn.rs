@@ -95,7 +95,7 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
     let (outbox, frames) = outbox();
     let own = outbox.weak();
     vitals.set_conn(conn);
-    if !parts.inbox.put_incoming(Incoming::Connected { conn, outbox }).await {
+    if !parts.inbox.put_incoming(Incoming::Connected { conn, peer: parts.peer, outbox }).await {
         return;
     }
     let Parts { mut stream, peer, protocol, inbox, gate, .. } = parts;

@@ -3,7 +3,7 @@
 //! Says which APIs are served over TCP, and in which versions. What the brokers ask of each other is not among them:
 //! that goes over the mesh, and a stranger who asks it is sent away.
 
-mod refusal;
+pub mod refusal;
 
 use super::conn::{Protocol, Verdict};
 use super::{Limits, listener};
@@ -128,7 +128,7 @@ fn refuse(asked: Asked, frame: Bytes) -> Verdict {
     if asked.key == ApiKey::ApiVersions.code() {
         return Verdict::Answer(wire::encode_unsupported_version(asked.correlation));
     }
-    match refusal::answer(asked, frame) {
+    match refusal::answer(frame) {
         Some(answer) => Verdict::Answer(answer),
         None => Verdict::Refuse(format!("API key {} version {} is not served here", asked.key, asked.version)),
     }

@@ -4,16 +4,21 @@
 //! `PrometheusMetricsProvider` writes them, Kafka's as the JMX exporter does. Ours begin with `glasshouse_`.
 
 mod kafka;
+mod process;
 mod report;
 mod requests;
+mod talks;
+mod words;
 mod zookeeper;
 
 use super::spans::Spans;
 use glasshouse_core::api::kafka::{ApiKey, FetchResponse};
+use glasshouse_core::api::keeper;
 use glasshouse_core::api::peer::{ChannelKind, PeerMessage};
 use glasshouse_core::api::storage::{Lane, StoreOp};
 use glasshouse_core::broker::Broker;
 use glasshouse_core::id::{ConnId, NodeId};
+use glasshouse_core::keeper::Keeper;
 use glasshouse_core::node::{Effect, Input, Reply, RequestBody};
 use glasshouse_core::nodes::Node;
 use glasshouse_core::note::Note;
@@ -21,8 +26,10 @@ use glasshouse_core::time::Instant;
 use report::Report;
 use requests::{Asker, Requests};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use talks::{Sizes, Talks};
 
 /// What the loop shows to whoever asks.
 #[derive(Debug)]
@@ -45,6 +52,7 @@ pub struct Counters {
     /// Requests of clients and of other brokers.
     requests: BTreeMap<ApiKey, u64>,
     answers: Requests,
+    talks: Talks,
     /// Channels that are up.
     links: BTreeSet<(NodeId, ChannelKind)>,
     dials_opened: u64,
@@ -82,6 +90,11 @@ impl Counters {
         }
     }
 
+    /// A client connected, from there.
+    pub fn connected(&mut self, conn: ConnId, peer: SocketAddr) {
+        self.talks.connected(conn, peer);
+    }
+
     /// Before a step.
     pub fn heard(&mut self, input: &Input) {
         self.inputs += 1;
@@ -91,15 +104,19 @@ impl Counters {
                 self.links.remove(&(channel.peer, channel.kind));
                 self.answers.gone(Asker::Peer(channel.peer));
             }
-            Input::Closed { conn } => self.answers.gone(Asker::Client(*conn)),
+            Input::Closed { conn } => {
+                self.answers.gone(Asker::Client(*conn));
+                self.talks.gone(*conn);
+            }
             Input::Opened { .. } => self.dials_opened += 1,
             Input::Hung { .. } => self.dials_hung += 1,
-            Input::Request { conn, request } => {
-                if let RequestBody::Kafka(request) = &request.body {
+            Input::Request { conn, request } => match &request.body {
+                RequestBody::Kafka(request) => {
                     self.answers.heard(Asker::Client(*conn), request.correlation, &request.body);
                     *self.requests.entry(request.body.key()).or_default() += 1;
                 }
-            }
+                RequestBody::Keeper(request) => self.talks.heard(*conn, request),
+            },
             Input::Peer { channel, message: PeerMessage::Request { correlation, request } } => {
                 self.answers.heard(Asker::Peer(channel.peer), *correlation, request);
                 *self.requests.entry(request.key()).or_default() += 1;
@@ -108,9 +125,14 @@ impl Counters {
         }
     }
 
-    /// Before an effect is performed: what is appended, by topic.
+    /// Before an effect is performed: what is proposed; what is appended, by topic.
     pub fn emitted(&mut self, node: &Node, effect: &Effect) {
         self.effects += 1;
+        if let Effect::Store { op: StoreOp::AppendTxn { txn, .. }, .. } = effect
+            && node.as_keeper().is_some_and(|keeper| keeper.lead().is_some())
+        {
+            self.zookeeper.proposed.add(txn.len());
+        }
         let Effect::Store { lane: Lane::Log(name), op: StoreOp::Append { batches } } = effect else { return };
         let leads = node.as_broker().and_then(|broker| broker.partition(name)).is_some_and(|at| at.leader().is_some());
         let bytes: u64 = batches.iter().map(|batch| batch.size()).sum();
@@ -126,12 +148,16 @@ impl Counters {
 
     /// An answer leaves for a client; of a consumer's Fetch, with records.
     pub fn replied<R>(&mut self, node: &Node, conn: ConnId, reply: &Reply<R>, length: impl Fn(&R) -> usize) {
-        if let Reply::Kafka { correlation, .. } = reply {
-            self.answers.answered(Asker::Client(conn), *correlation);
-        }
-        if let Reply::Kafka { body: glasshouse_core::api::kafka::Response::Fetch(fetch), .. } = reply {
+        let Reply::Kafka { correlation, body, .. } = reply else { return };
+        self.answers.answered(Asker::Client(conn), *correlation);
+        if let glasshouse_core::api::kafka::Response::Fetch(fetch) = body {
             self.fetched(node, fetch, length, |topic, bytes| topic.bytes_out += bytes);
         }
+    }
+
+    /// So many bytes leave for a keeper's client.
+    pub fn told(&mut self, conn: ConnId, reply: &keeper::Reply, bytes: usize) {
+        self.talks.replied(conn, reply, bytes);
     }
 
     /// A message leaves for a peer; the answer to a follower's Fetch with records.
@@ -190,15 +216,34 @@ impl Counters {
         let mut report = Report::default();
         match seen.node {
             Node::Keeper(keeper) => {
-                self.zookeeper.report(keeper, seen, &mut report);
-                report.summary("fsynctime", &self.syncs, 1e3);
+                report.gauge("num_alive_connections", seen.connections);
+                for (name, figure) in keeper.figures() {
+                    report.gauge(name, figure);
+                }
+                self.report_keeper(keeper, seen, &mut report);
             }
             Node::Broker(broker) => self.report_broker(broker, seen, &mut report),
             Node::Client(_) => {}
         }
         self.report_host(me, seen, &mut report);
-        process(&mut report);
+        process::report(&mut report);
         report.finish()
+    }
+
+    fn report_keeper(&mut self, keeper: &Keeper, seen: &Seen<'_>, report: &mut Report) {
+        let (min, avg, max) = self.talks.latency();
+        report.gauge("avg_latency", format!("{avg:?}"));
+        report.gauge("max_latency", max);
+        report.gauge("min_latency", min);
+        self.zookeeper.report(keeper, seen, report);
+        let Sizes { last, smallest, largest } = self.talks.answers;
+        report.gauge("last_client_response_size", last);
+        report.gauge("max_client_response_size", largest);
+        report.gauge("min_client_response_size", smallest);
+        report.gauge("auth_failed_count", self.talks.auth_failed);
+        report.summary("readlatency", &self.talks.reads, 1e3);
+        report.summary("updatelatency", &self.talks.updates, 1e3);
+        report.summary("fsynctime", &self.syncs, 1e3);
     }
 
     fn report_broker(&self, broker: &Broker, seen: &Seen<'_>, report: &mut Report) {
@@ -241,27 +286,6 @@ impl Counters {
         report.gauges("glasshouse_mesh_link_up", links);
         let peers: BTreeSet<NodeId> = self.links.iter().map(|(peer, _)| *peer).collect();
         report.gauge("glasshouse_mesh_links_up", peers.len());
-    }
-}
-
-/// What every Prometheus client tells of its process; of the whole process, where several nodes share it.
-fn process(report: &mut Report) {
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let status = read("/proc/self/status");
-    let resident =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    if let Some(kilobytes) = resident {
-        report.gauge("process_resident_memory_bytes", kilobytes * 1024);
-    }
-    // The fields behind the name, which may hold anything but a closing bracket; times are in hundredths of a second.
-    let stat = read("/proc/self/stat");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-    if let (Some(user), Some(system)) = (ticks(11), ticks(12)) {
-        report.counter("process_cpu_seconds_total", (user + system) as f64 / 100.0);
-    }
-    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        report.gauge("process_open_fds", open.count());
     }
 }
 

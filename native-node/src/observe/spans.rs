@@ -1,4 +1,4 @@
-//! How long things took: a count, a sum, the longest, and quantiles good to a fifth, in fixed memory.
+//! How long things took: a count, a sum, the shortest, the longest, and quantiles good to a fifth, in fixed memory.
 
 use std::time::Duration;
 
@@ -10,18 +10,22 @@ const BUCKETS: usize = 132;
 pub struct Spans {
     pub count: u64,
     pub sum: Duration,
+    /// Zero of none, as the longest.
+    pub shortest: Duration,
     pub longest: Duration,
     buckets: [u64; BUCKETS],
 }
 
 impl Default for Spans {
     fn default() -> Spans {
-        Spans { count: 0, sum: Duration::ZERO, longest: Duration::ZERO, buckets: [0; BUCKETS] }
+        let none = Duration::ZERO;
+        Spans { count: 0, sum: none, shortest: none, longest: none, buckets: [0; BUCKETS] }
     }
 }
 
 impl Spans {
     pub fn add(&mut self, span: Duration) {
+        self.shortest = if self.count == 0 { span } else { self.shortest.min(span) };
         self.count += 1;
         self.sum += span;
         self.longest = self.longest.max(span);

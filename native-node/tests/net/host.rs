@@ -78,8 +78,9 @@ impl Host {
 
     fn see(&mut self, incoming: Incoming) -> Seen {
         match incoming {
-            Incoming::Connected { conn, outbox } => {
+            Incoming::Connected { conn, outbox, peer } => {
                 assert!(self.open.insert(conn), "connection {conn} twice");
+                assert!(peer.ip().is_loopback(), "{peer}");
                 self.outboxes.insert(conn, outbox);
                 Seen::Connected(conn)
             }

@@ -1,219 +1,259 @@
 //! Answers to what is not served: the protocol's own error, in the place where each API's answer has it.
 //!
 //! A client that asks although ApiVersions did not offer it learns that this version of the API is not supported, and
-//! fails with that, instead of a connection that breaks again and again. Only what has one error for the whole answer
-//! is here (and FindCoordinator, which nearly everything of groups and transactions begins with); for the rest the
-//! connection is closed.
+//! fails with that, instead of a connection that breaks again and again. Where the answer has an error for each thing
+//! that was asked, the request is read as far as it names them, and never further than its bytes go.
+
+pub mod notation;
+mod table;
+
+pub use table::{Refusal, TABLE};
 
 use super::Asked;
 use bytes::Bytes;
 use glasshouse_core::api::kafka::ErrorCode;
 use glasshouse_core::codec::{Reader, Result, Writer};
+use notation::{Field, Kind, fields};
 
-/// A field of an answer in which nothing but the error says anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Error,
-    /// An int32 of zero: the throttle time.
-    Zero,
-    /// An int32 of minus one: nobody, no generation.
-    Minus,
-    False,
-    Long,
-    /// A string, a list or bytes, with nothing in it. Strings of old versions have a shorter length than the rest.
-    EmptyText,
-    EmptyList,
-    NullText,
-}
-use Part::{EmptyList, EmptyText, Error, False, Long, Minus, NullText, Zero};
+/// Values that one request may name. What clients ask has far fewer, and each costs us some tens of bytes.
+const VALUES: usize = 100_000;
 
-/// The answers of one API: its key, the versions this is true of, the first flexible one, and the fields, each with the
-/// first version that has it.
-struct Shape {
-    key: i16,
-    versions: (i16, i16),
-    flexible: i16,
-    error: ErrorCode,
-    parts: &'static [(i16, Part)],
-}
-
-const NEVER: i16 = i16::MAX;
-
-const fn shape(key: i16, versions: (i16, i16), flexible: i16, parts: &'static [(i16, Part)]) -> Shape {
-    Shape { key, versions, flexible, error: ErrorCode::UNSUPPORTED_VERSION, parts }
+/// The answer, or nothing if the connection has to be closed: nobody knows the API or the version, or the request does
+/// not have what it should.
+pub fn answer(frame: Bytes) -> Option<Bytes> {
+    let asked = Asked::of(&frame)?;
+    let version = asked.version;
+    let fits = |one: &&Refusal| one.key == asked.key && (one.versions.0..=one.versions.1).contains(&version);
+    let refusal = TABLE.iter().find(fits)?;
+    let flexible = version >= refusal.flexible;
+    let named = match refusal.asked {
+        "" => Struct::default(),
+        written => {
+            Reading { reader: Reader::new(frame), flexible, left: VALUES }.request(&fields(written, version)).ok()?
+        }
+    };
+    let mut writing = Writing { writer: Writer::with_capacity(64), flexible, error: refusal.error };
+    writing.writer.i32(asked.correlation);
+    // The header's tagged fields, then the body with its own.
+    writing.tags();
+    writing.structure(&fields(refusal.answer, version), &named);
+    writing.tags();
+    Some(writing.writer.finish())
 }
 
-const FIND_COORDINATOR: i16 = 10;
+/// What a request names: its fields, or those of an element of a list in it.
+#[derive(Debug, Default)]
+struct Struct<'a>(Vec<(&'a str, Value<'a>)>);
 
-const SHAPES: [Shape; 19] = [
-    // OffsetFetch, while its answer has one error for all.
-    shape(9, (2, 7), 6, &[(3, Zero), (0, EmptyList), (0, Error)]),
-    shape(FIND_COORDINATOR, (0, 3), 3, &[(1, Zero), (0, Error), (1, NullText), (0, Minus), (0, EmptyText), (0, Minus)]),
-    // JoinGroup: no generation, protocol, leader, member.
-    shape(
-        11,
-        (0, 9),
-        6,
-        &[
-            (2, Zero),
-            (0, Error),
-            (0, Minus),
-            (7, NullText),
-            (0, EmptyText),
-            (0, EmptyText),
-            (9, False),
-            (0, EmptyText),
-            (0, EmptyList),
-        ],
-    ),
-    // Heartbeat, LeaveGroup, SyncGroup, ListGroups.
-    shape(12, (0, 4), 4, &[(1, Zero), (0, Error)]),
-    shape(13, (0, 5), 4, &[(1, Zero), (0, Error), (3, EmptyList)]),
-    shape(14, (0, 5), 4, &[(1, Zero), (0, Error), (5, NullText), (5, NullText), (0, EmptyList)]),
-    shape(16, (0, 5), 3, &[(1, Zero), (0, Error), (0, EmptyList)]),
-    // SaslHandshake and SaslAuthenticate: nothing of that on a port without authentication, as Apache says it.
-    Shape {
-        key: 17,
-        versions: (0, 1),
-        flexible: NEVER,
-        error: ErrorCode::ILLEGAL_SASL_STATE,
-        parts: &[(0, Error), (0, EmptyList)],
-    },
-    Shape {
-        key: 36,
-        versions: (0, 2),
-        flexible: 2,
-        error: ErrorCode::ILLEGAL_SASL_STATE,
-        parts: &[(0, Error), (0, NullText), (0, EmptyList), (1, Long)],
-    },
-    // AddOffsetsToTxn, EndTxn.
-    shape(25, (0, 4), 3, &[(0, Zero), (0, Error)]),
-    shape(26, (0, 4), 3, &[(0, Zero), (0, Error)]),
-    // DescribeAcls.
-    shape(29, (0, 3), 2, &[(0, Zero), (0, Error), (0, NullText), (0, EmptyList)]),
-    // ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments.
-    shape(43, (1, 2), 2, &[(0, Zero), (0, Error), (0, EmptyList)]),
-    shape(45, (0, 0), 0, &[(0, Zero), (0, Error), (0, NullText), (0, EmptyList)]),
-    shape(46, (0, 0), 0, &[(0, Zero), (0, Error), (0, NullText), (0, EmptyList)]),
-    // OffsetDelete.
-    shape(47, (0, 0), NEVER, &[(0, Error), (0, Zero), (0, EmptyList)]),
-    // DescribeUserScramCredentials, UpdateFeatures, ListTransactions.
-    shape(50, (0, 0), 0, &[(0, Zero), (0, Error), (0, NullText), (0, EmptyList)]),
-    shape(57, (0, 1), 0, &[(0, Zero), (0, Error), (0, NullText), (0, EmptyList)]),
-    shape(66, (0, 1), 0, &[(0, Zero), (0, Error), (0, EmptyList), (0, EmptyList)]),
-];
+#[derive(Debug)]
+enum Value<'a> {
+    /// As it arrived, which is how the answer has it: both are flexible in the same versions.
+    Plain(Bytes),
+    List(Vec<Struct<'a>>),
+}
 
-/// The answer, or nothing if the connection has to be closed.
-pub(super) fn answer(asked: Asked, frame: Bytes) -> Option<Bytes> {
-    if asked.key == FIND_COORDINATOR && (4..=6).contains(&asked.version) {
-        return find_coordinators(asked, frame).ok().flatten();
+impl<'a> Struct<'a> {
+    fn get(&self, name: &str) -> &Value<'a> {
+        let found = self.0.iter().find(|(of, _)| *of == name);
+        &found.unwrap_or_else(|| panic!("the request has no {name}")).1
     }
-    let (version, fits) = (asked.version, |shape: &&Shape| {
-        shape.key == asked.key && (shape.versions.0..=shape.versions.1).contains(&asked.version)
-    });
-    let shape = SHAPES.iter().find(fits)?;
-    let flexible = version >= shape.flexible;
-    let mut writer = Writer::with_capacity(64);
-    writer.i32(asked.correlation);
-    if flexible {
-        writer.u8(0);
-    }
-    for (_, part) in shape.parts.iter().filter(|(since, _)| *since <= version) {
-        match part {
-            Part::Error => writer.i16(shape.error.0),
-            Part::Zero => writer.i32(0),
-            Part::Minus => writer.i32(-1),
-            Part::False => writer.bool(false),
-            Part::Long => writer.i64(0),
-            Part::EmptyText | Part::EmptyList if flexible => writer.u8(1),
-            Part::EmptyText => writer.i16(0),
-            Part::EmptyList => writer.i32(0),
-            Part::NullText if flexible => writer.u8(0),
-            Part::NullText => writer.i16(-1),
+
+    /// The elements of a list, as answers name it.
+    fn list<'s>(&'s self, name: &str) -> Vec<&'s Struct<'a>> {
+        if let Some((one, other)) = name.split_once('+') {
+            return [self.list(one), self.list(other)].concat();
+        }
+        if let Some((outer, inner)) = name.split_once('/') {
+            return self.list(outer).into_iter().flat_map(|each| each.list(inner)).collect();
+        }
+        match self.get(name) {
+            Value::List(elements) => elements.iter().collect(),
+            Value::Plain(_) => panic!("{name} is no list"),
         }
     }
-    if flexible {
-        writer.u8(0);
-    }
-    Some(writer.finish())
 }
 
-/// From version 4 on a FindCoordinator asks for several keys, and each has its own error. Of so many at most.
-const KEYS: u32 = 1000;
+/// Reads a request.
+struct Reading {
+    reader: Reader,
+    flexible: bool,
+    /// Values that may still come.
+    left: usize,
+}
 
-fn find_coordinators(asked: Asked, frame: Bytes) -> Result<Option<Bytes>> {
-    let mut reader = Reader::new(frame);
-    reader.take(8, "the header")?;
-    let client = i64::from(reader.i16()?);
-    if let Some(length) = reader.count(client, 1)? {
-        reader.take(length, "the client id")?;
+impl Reading {
+    /// The body, behind the header.
+    fn request<'a>(&mut self, fields: &[Field<'a>]) -> Result<Struct<'a>> {
+        self.reader.take(8, "the header")?;
+        let client = i64::from(self.reader.i16()?);
+        if let Some(length) = self.reader.count(client, 1)? {
+            self.reader.take(length, "the client id")?;
+        }
+        self.tags()?;
+        self.fields(fields)
     }
-    for _ in 0..reader.uvarint()? {
-        let _tag = reader.uvarint()?;
-        let length = reader.uvarint()? as usize;
-        reader.take(length, "a tagged field")?;
+
+    fn structure<'a>(&mut self, fields: &[Field<'a>]) -> Result<Struct<'a>> {
+        let read = self.fields(fields)?;
+        self.tags()?;
+        Ok(read)
     }
-    let _kind = reader.i8()?;
-    let keys = reader.uvarint()?.saturating_sub(1);
-    if keys > KEYS {
-        return Ok(None);
+
+    fn fields<'a>(&mut self, fields: &[Field<'a>]) -> Result<Struct<'a>> {
+        let read = fields.iter().map(|field| Ok((field.name, self.value(field)?)));
+        Ok(Struct(read.collect::<Result<_>>()?))
     }
-    let mut writer = Writer::with_capacity(64);
-    writer.i32(asked.correlation);
-    writer.u8(0);
-    writer.i32(0);
-    writer.uvarint(keys + 1);
-    for _ in 0..keys {
-        let length = reader.uvarint()?;
-        let key = reader.take(length.saturating_sub(1) as usize, "a key")?;
-        writer.uvarint(key.len() as u32 + 1);
-        writer.put(&key);
-        writer.i32(-1);
-        writer.u8(1);
-        writer.i32(-1);
-        writer.i16(ErrorCode::UNSUPPORTED_VERSION.0);
-        writer.u8(0);
-        writer.u8(0);
+
+    fn value<'a>(&mut self, field: &Field<'a>) -> Result<Value<'a>> {
+        let Some(left) = self.left.checked_sub(1) else { return self.reader.malformed("a request that names less") };
+        self.left = left;
+        Ok(match &field.kind {
+            Kind::Plain(kind) => Value::Plain(self.plain(kind.unwrap_or_default(), field.nullable)?),
+            Kind::Structs(fields) => Value::List(self.list(field.nullable, |reading| reading.structure(fields))?),
+            Kind::Values(one) => {
+                let element = |reading: &mut Reading| Ok(Struct(vec![(one.name, reading.value(one)?)]));
+                Value::List(self.list(field.nullable, element)?)
+            }
+        })
     }
-    writer.u8(0);
-    Ok(Some(writer.finish()))
+
+    fn list<T>(&mut self, nullable: bool, mut read: impl FnMut(&mut Reading) -> Result<T>) -> Result<Vec<T>> {
+        let declared = if self.flexible { self.compact()? } else { i64::from(self.reader.i32()?) };
+        match self.reader.count(declared, 1)? {
+            Some(many) => (0..many).map(|_| read(self)).collect(),
+            None if nullable => Ok(Vec::new()),
+            None => self.reader.malformed("a list"),
+        }
+    }
+
+    fn plain(&mut self, kind: &str, nullable: bool) -> Result<Bytes> {
+        let mut ahead = self.reader.clone();
+        let length = match kind {
+            "i8" => 1,
+            "i16" => 2,
+            "i32" => 4,
+            "i64" | "f64" => 8,
+            "uuid" => 16,
+            "text" | "bytes" => {
+                let declared = match kind {
+                    _ if self.flexible => self.compact()?,
+                    "text" => i64::from(self.reader.i16()?),
+                    _ => i64::from(self.reader.i32()?),
+                };
+                let prefix = self.reader.position() - ahead.position();
+                match self.reader.count(declared, 1)? {
+                    Some(length) => prefix + length,
+                    None if nullable => prefix,
+                    None => return self.reader.malformed("a text that is not null"),
+                }
+            }
+            other => panic!("{other} is no type"),
+        };
+        let raw = ahead.take(length, "a value")?;
+        self.reader = ahead;
+        Ok(raw)
+    }
+
+    /// A length, from which one was added so that null has its number.
+    fn compact(&mut self) -> Result<i64> {
+        Ok(i64::from(self.reader.uvarint()?) - 1)
+    }
+
+    fn tags(&mut self) -> Result<()> {
+        if !self.flexible {
+            return Ok(());
+        }
+        for _ in 0..self.reader.uvarint()? {
+            let _tag = self.reader.uvarint()?;
+            let length = self.reader.uvarint()? as usize;
+            self.reader.take(length, "a tagged field")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes an answer.
+struct Writing {
+    writer: Writer,
+    flexible: bool,
+    error: ErrorCode,
+}
+
+impl Writing {
+    fn structure(&mut self, fields: &[Field<'_>], named: &Struct<'_>) {
+        for field in fields {
+            match &field.kind {
+                Kind::Plain(None) if field.name == "error" => self.writer.i16(self.error.0),
+                Kind::Plain(None) if field.name == "why" => self.text(why(self.error)),
+                Kind::Plain(None) => match named.get(field.name) {
+                    Value::Plain(raw) => self.writer.put(raw),
+                    Value::List(_) => panic!("{} is a list", field.name),
+                },
+                Kind::Plain(Some(kind)) => self.nothing(field.name, kind),
+                Kind::Structs(fields) => self.list(field.name, fields, named),
+                Kind::Values(_) => panic!("{} has nothing to say", field.name),
+            }
+        }
+    }
+
+    fn list(&mut self, name: &str, fields: &[Field<'_>], named: &Struct<'_>) {
+        let one = Struct::default();
+        let elements = if name == "one" { vec![&one] } else { named.list(name) };
+        match elements.len() as u32 {
+            many if self.flexible => self.writer.uvarint(many + 1),
+            many => self.writer.u32(many),
+        }
+        for element in elements {
+            self.structure(fields, element);
+            self.tags();
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        match text.len() as u16 {
+            length if self.flexible => self.writer.uvarint(u32::from(length) + 1),
+            length => self.writer.u16(length),
+        }
+        self.writer.put(text.as_bytes());
+    }
+
+    /// What says nothing.
+    fn nothing(&mut self, value: &str, kind: &str) {
+        let number = || value.parse::<i64>().unwrap_or_else(|_| panic!("{value} is no number"));
+        let length = match value {
+            "empty" => 0,
+            _ => -1,
+        };
+        match kind {
+            "i8" => self.writer.i8(number() as i8),
+            "i16" => self.writer.i16(number() as i16),
+            "i32" => self.writer.i32(number() as i32),
+            "i64" => self.writer.i64(number()),
+            "uuid" => self.writer.put(&[0; 16]),
+            "struct" => self.writer.i8(-1),
+            "text" | "bytes" | "list" if self.flexible => self.writer.u8((length + 1) as u8),
+            "text" => self.writer.i16(length),
+            "bytes" | "list" => self.writer.i32(length.into()),
+            other => panic!("{other} is no type"),
+        }
+    }
+
+    /// There are none.
+    fn tags(&mut self) {
+        if self.flexible {
+            self.writer.u8(0);
+        }
+    }
+}
+
+/// For the person before the client.
+fn why(error: ErrorCode) -> &'static str {
+    match error {
+        ErrorCode::SECURITY_DISABLED => "No Authorizer is configured on the broker.",
+        ErrorCode::ILLEGAL_SASL_STATE => "This listener asks nobody to authenticate.",
+        _ => "This broker does not serve that.",
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(key: i16, version: i16, body: &[u8]) -> Option<Vec<u8>> {
-        let asked = Asked { key, version, correlation: 7 };
-        let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
-        answer(asked, [&header[..], body].concat().into()).map(|bytes| bytes.to_vec())
-    }
-
-    #[test]
-    fn each_has_the_error_where_its_version_has_it() {
-        let corr = [0, 0, 0, 7];
-        let error = [0, 35];
-        assert_eq!(ask(12, 0, b""), Some([&corr[..], &error].concat()));
-        assert_eq!(ask(12, 4, b""), Some([&corr[..], &[0], &[0; 4], &error, &[0]].concat()));
-        assert_eq!(ask(17, 1, b""), Some([&corr[..], &[0, 34], &[0; 4]].concat()));
-        let minus = [0xff; 4];
-        let old = [&corr[..], &[0; 4], &error, &[0xff, 0xff], &minus, &[0, 0], &minus].concat();
-        assert_eq!(ask(10, 2, b""), Some(old));
-        let join = [&corr[..], &[0], &[0; 4], &error, &minus, &[0, 1, 1, 0, 1, 1], &[0]].concat();
-        assert_eq!(ask(11, 9, b""), Some(join));
-        assert_eq!(ask(11, 10, b""), None);
-        assert_eq!(ask(8, 2, b""), None);
-    }
-
-    #[test]
-    fn every_key_of_find_coordinator_has_its_error() {
-        let body = [&[0, 0][..], &[3, 2, b'a', 3, b'b', b'c'], &[0]].concat();
-        let one = |key: &[u8]| [&[key.len() as u8 + 1][..], key, &[0xff; 4], &[1], &[0xff; 4], &[0, 35, 0, 0]].concat();
-        let expected = [&[0, 0, 0, 7, 0, 0, 0, 0, 0, 3][..], &one(b"a"), &one(b"bc"), &[0]].concat();
-        assert_eq!(ask(10, 4, &body), Some(expected));
-        for cut in 0..6 {
-            assert_eq!(ask(10, 4, &body[..cut]), None, "cut at {cut}");
-        }
-        assert_eq!(ask(10, 6, &[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]), None, "a count that nothing follows");
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
-//! Writes Prometheus' text format, 0.0.4.
+//! Writes Prometheus' text format, 0.0.4; or the same figures as ZooKeeper's word `mntr` has them.
 
+use super::talks::mean;
 use crate::observe::spans::Spans;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -8,9 +9,16 @@ use std::fmt::{Display, Write};
 #[derive(Debug, Default)]
 pub struct Report {
     text: String,
+    /// Whether it is written as lines of `mntr`, which have no labels.
+    words: bool,
 }
 
 impl Report {
+    /// Lines of `mntr`.
+    pub fn words() -> Report {
+        Report { text: String::new(), words: true }
+    }
+
     pub fn gauge(&mut self, name: &str, value: impl Display) {
         self.kind(name, "gauge");
         self.line(name, &[], value);
@@ -41,8 +49,24 @@ impl Report {
 
     /// Quantiles, count and sum, in units of which a second has `per_second`.
     pub fn summary(&mut self, name: &str, spans: &Spans, per_second: f64) {
+        if self.words {
+            return self.summary_in_words(name, spans);
+        }
         self.kind(name, "summary");
         self.spans(name, &[], spans, per_second);
+    }
+
+    /// As ZooKeeper's `AvgMinMaxPercentileCounter` has it: whole milliseconds, but for the mean.
+    fn summary_in_words(&mut self, name: &str, spans: &Spans) {
+        let whole = |micros: u128| micros.div_ceil(1000);
+        self.line(&format!("avg_{name}"), &[], format!("{:?}", mean(spans.sum, spans.count)));
+        self.line(&format!("min_{name}"), &[], spans.shortest.as_millis());
+        self.line(&format!("max_{name}"), &[], whole(spans.longest.as_micros()));
+        self.line(&format!("cnt_{name}"), &[], spans.count);
+        self.line(&format!("sum_{name}"), &[], whole(spans.sum.as_micros()));
+        for (quantile, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
+            self.line(&format!("{quantile}_{name}"), &[], whole(spans.quantile(per_mille).as_micros()));
+        }
     }
 
     /// One for each value of a label; nothing at all if there is none.
@@ -89,10 +113,19 @@ impl Report {
     }
 
     fn kind(&mut self, name: &str, kind: &str) {
+        if self.words {
+            return;
+        }
         let _ = writeln!(self.text, "# TYPE {name} {kind}");
     }
 
     fn line(&mut self, name: &str, labels: &[(&'static str, String)], value: impl Display) {
+        if self.words {
+            if labels.is_empty() && !name.starts_with("glasshouse_") {
+                let _ = writeln!(self.text, "zk_{name}\t{value}");
+            }
+            return;
+        }
         self.text.push_str(name);
         for (at, (label, value)) in labels.iter().enumerate() {
             let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");

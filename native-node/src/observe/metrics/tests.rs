@@ -3,8 +3,8 @@
 use super::*;
 use glasshouse_core::api::kafka::{MetadataRequest, MetadataResponse, ProduceRequest, Request};
 use glasshouse_core::broker::config::BrokerConfig;
-use glasshouse_core::id::{BrokerId, KeeperId, TopicPartition};
-use glasshouse_core::keeper::{self, Keeper};
+use glasshouse_core::id::{BrokerId, KeeperId, TopicPartition, Zxid};
+use glasshouse_core::keeper::{Boot, Config, Keeper};
 use glasshouse_core::machine::{Effects, Machine};
 use glasshouse_core::node::KafkaRequest;
 use glasshouse_core::note::broker::BrokerNote;
@@ -14,9 +14,9 @@ use glasshouse_core::rng::Rng;
 use glasshouse_core::time::Now;
 
 fn lone_keeper() -> Node {
-    let config = keeper::Config::new(glasshouse_core::zab::Config::new(KeeperId(1), [KeeperId(1)]));
+    let config = Config::new(glasshouse_core::zab::Config::new(KeeperId(1), [KeeperId(1)]));
     let mut fx = Effects::default();
-    Node::Keeper(Box::new(Keeper::recover(config, keeper::Boot::default(), Rng::new(1), Now::default(), &mut fx)))
+    Node::Keeper(Box::new(Keeper::recover(config, Boot::default(), Rng::new(1), Now::default(), &mut fx)))
 }
 
 fn lone_broker() -> Node {
@@ -66,6 +66,15 @@ fn a_keeper_reports_under_zookeepers_names() {
         "commit_count",
         "fsynctime_count",
         "snapshottime_sum",
+        "avg_latency",
+        "min_latency",
+        "max_latency",
+        "readlatency_count",
+        "updatelatency_sum",
+        "open_file_descriptor_count",
+        "max_file_descriptor_count",
+        "max_client_response_size",
+        "uptime",
         "quorum_size",
         "glasshouse_inbox_depth",
     ] {
@@ -132,4 +141,57 @@ fn what_is_answered_is_timed() {
     let text = counters.report(NodeId::Broker(1), &seen(&node));
     assert!(text.contains("totaltimems_count{request=\"Metadata\"} 1\n"), "{text}");
     assert!(!text.contains("totaltimems_count{request=\"Produce\"}"), "{text}");
+}
+
+#[test]
+fn a_keepers_answers_are_timed_and_words_tell_of_them() {
+    let mut node = lone_keeper();
+    let mut counters = Counters::default();
+    let peer = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let (client, asker, stranger) = (ConnId(7), ConnId(8), ConnId(9));
+    let ask = |conn, body| Input::Request {
+        conn,
+        request: glasshouse_core::node::Request {
+            listener: 0,
+            principal: glasshouse_core::node::Principal::Anonymous,
+            body: RequestBody::Keeper(body),
+        },
+    };
+    let read = |xid| keeper::Request::Op { xid, op: keeper::Op::GetData { path: "/".into(), watch: false } };
+    let write = |xid| keeper::Request::Op { xid, op: keeper::Op::Delete { path: "/".into(), version: 0 } };
+    let answer = |xid| keeper::Reply::Answer { xid, zxid: Zxid::ZERO, err: keeper::ErrorCode::Ok, body: None };
+    counters.connected(client, peer(5000));
+    for request in [write(1), read(2), read(3)] {
+        counters.heard(&ask(client, request));
+    }
+    std::thread::sleep(Duration::from_millis(3));
+    for (xid, bytes) in [(1, 20), (2, 30), (4, 10)] {
+        counters.told(client, &answer(xid), bytes);
+    }
+    assert_eq!((counters.talks.updates.count, counters.talks.reads.count), (1, 1), "3 waits, and nobody asked 4");
+    let (min, avg, max) = counters.talks.latency();
+    assert!(3 <= min && min as f64 <= avg && avg <= max as f64, "{min}/{avg}/{max}");
+
+    counters.connected(asker, peer(5001));
+    let stat = ask(asker, keeper::Request::FourLetter(*b"srvr"));
+    counters.heard(&stat);
+    node.step(Now::default(), Input::Wake, &mut Effects::default());
+    assert_eq!(counters.word(client, &seen(&node)), None, "it said none");
+    assert_eq!(counters.word(stranger, &seen(&node)), None);
+    let word = counters.word(asker, &seen(&node)).expect("it said one");
+    let known = word.contains(&format!("Latency min/avg/max: {min}/{avg:?}/{max}\n"));
+    assert!(known || word.contains("not currently serving"), "{word}");
+
+    let Node::Keeper(keeper) = &node else { unreachable!() };
+    let clients: Vec<String> = counters.clients(keeper).iter().map(ToString::to_string).collect();
+    let lines = [" /127.0.0.1:5000[1](queued=0,recved=3,sent=3)", " /127.0.0.1:5001[0](queued=0,recved=1,sent=0)"];
+    assert_eq!(clients, lines);
+    let lines = counters.lines(keeper, &seen(&node));
+    for line in ["zk_cnt_updatelatency\t1\n", "zk_max_client_response_size\t30\n", "zk_min_client_response_size\t10\n"]
+    {
+        assert!(lines.contains(line), "no {line:?} in\n{lines}");
+    }
+    assert!(!lines.contains('{') && !lines.contains("glasshouse") && !lines.contains('#'), "{lines}");
+    counters.heard(&Input::Closed { conn: client });
+    assert_eq!(counters.clients(keeper).len(), 1);
 }

@@ -1,7 +1,8 @@
 //! A keeper's figures, under the names of ZooKeeper 3.9's `PrometheusMetricsProvider`. Times are in milliseconds.
 
-use super::Seen;
 use super::report::Report;
+use super::talks::Sizes;
+use super::{Seen, process};
 use crate::observe::spans::Spans;
 use glasshouse_core::keeper::Keeper;
 use glasshouse_core::note::keeper::KeeperNote;
@@ -27,6 +28,8 @@ pub struct Counters {
     snapshots: Spans,
     watches_fired: u64,
     size: Size,
+    /// What this keeper proposed since it leads.
+    pub proposed: Sizes,
 }
 
 /// What the tree's data amounts to; counted again only once a thousand times the effort has passed.
@@ -49,7 +52,10 @@ impl Counters {
                     self.election.add(Duration::from_nanos(now.since(since).0));
                 }
             }
-            ZabNote::Established { .. } => self.leading_since = Some(now),
+            ZabNote::Established { .. } => {
+                self.leading_since = Some(now);
+                self.proposed = Sizes::default();
+            }
             ZabNote::SyncChosen { sync, .. } => match sync {
                 SyncKind::Diff | SyncKind::DiffFromDisk | SyncKind::Trunc => self.diffs += 1,
                 SyncKind::Snap => self.snaps += 1,
@@ -89,21 +95,19 @@ impl Counters {
         }
     }
 
+    /// What the keeper's own [figures](Keeper::figures) do not say.
     pub fn report(&mut self, keeper: &Keeper, seen: &Seen<'_>, report: &mut Report) {
-        let tree = keeper.tree();
-        report.gauge("znode_count", tree.len());
-        report.gauge("ephemerals_count", tree.all_ephemerals().count());
-        report.gauge("watch_count", keeper.watches().len());
-        report.gauge("approximate_data_size", self.size.of(keeper));
-        report.gauge("global_sessions", tree.session_count());
-        report.gauge("num_alive_connections", seen.connections);
-        let outstanding: u32 = keeper.connections().map(|(_, connection)| connection.outstanding()).sum();
-        report.gauge("outstanding_requests", outstanding);
-        let (received, sent) = keeper.packets();
-        report.gauge("packets_received", received);
-        report.gauge("packets_sent", sent);
-        report.gauge("quorum_size", keeper.peer().config().voters.voters().count());
         report.gauge("uptime", seen.now.0 / 1_000_000);
+        report.gauge("approximate_data_size", self.size.of(keeper));
+        // Each session is known to the whole ensemble here, and nobody is turned away by chance.
+        report.gauge("local_sessions", 0);
+        report.gauge("connection_drop_probability", "0.0");
+        if let Some(open) = process::open_descriptors() {
+            report.gauge("open_file_descriptor_count", open);
+        }
+        let most = process::most_descriptors().and_then(|most| i64::try_from(most).ok());
+        report.gauge("max_file_descriptor_count", most.unwrap_or(i64::MAX));
+        report.gauge("quorum_size", keeper.peer().config().voters.voters().count());
         self.report_leader(keeper, seen, report);
 
         report.counter("proposal_count", self.proposals);
@@ -132,7 +136,7 @@ impl Counters {
         report.gauge("glasshouse_zab_epoch", peer.current_epoch());
         report.gauge("glasshouse_zab_last_zxid", peer.last_zxid().0);
         report.gauge("glasshouse_zab_committed_zxid", peer.committed().0);
-        let (Some(leading), Some(lead)) = (peer.leading(), keeper.lead()) else { return };
+        let (Some(leading), Some(_)) = (peer.leading(), keeper.lead()) else { return };
         let serving = |observer: bool| {
             let of = leading.learners.iter().filter(|learner| learner.observer == observer);
             of.filter(|learner| learner.stage == LearnerStage::Serving).count()
@@ -141,9 +145,12 @@ impl Counters {
         report.gauge("followers", leading.learners.iter().filter(|learner| !learner.observer).count());
         report.gauge("synced_followers", serving(false));
         report.gauge("synced_observers", serving(true));
-        report.gauge("outstanding_proposals", lead.outstanding());
         let since = self.leading_since.unwrap_or(seen.now);
         report.gauge("leader_uptime", seen.now.since(since).as_millis());
+        let Sizes { last, smallest, largest } = self.proposed;
+        report.gauge("last_proposal_size", last);
+        report.gauge("min_proposal_size", smallest);
+        report.gauge("max_proposal_size", largest);
     }
 }
 
