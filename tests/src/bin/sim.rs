@@ -24,7 +24,8 @@ const HELP: &str = "\
 cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
 
   --seeds A..B            run the swarm's scenarios of these seeds
-  --seed N                run one seed; with --trace print every entry, with --shrink a smaller scenario
+  --seed N                run one seed; with --trace print every entry by its number, with --shrink a smaller
+                          scenario
   --scenario FILE         run a scenario's text (- for standard input); --trace, --shrink as above
   --replay FILE           run what a native node recorded (glasshouse node --record FILE) through the same machine; with
                           --trace print every input, note and effect
@@ -252,7 +253,7 @@ fn attempt(scenario: &Scenario) -> Result<Outcome, Crash> {
         conclude(world)
     }));
     whole.map_err(|panic| {
-        let after = kept.map(|world| (world.entries(), world.now()));
+        let after = kept.map(|world| (world.newest_entry(), world.now()));
         Crash { words: words_of(&*panic), after }
     })
 }
@@ -268,7 +269,7 @@ fn first_difference(scenario: &Scenario) -> Option<u64> {
                 return None;
             }
         }
-        Some(one.entries())
+        Some(one.newest_entry())
     };
     catch_unwind(AssertUnwindSafe(side_by_side)).ok().flatten()
 }
@@ -333,8 +334,7 @@ fn exit_of(scenario: &Scenario, came: &Came) -> Exit {
 /// Prints every entry and note as it happens, also those before an assertion fails.
 fn print_trace(scenario: &Scenario, as_json: bool) {
     // A world that cannot be made is told of by the run that is reported.
-    let Ok(mut world) = catch_unwind(|| World::new(scenario)) else { return };
-    world.trace.keep = Keep::All;
+    let Ok(mut world) = catch_unwind(|| World::keeping(scenario, Keep::All)) else { return };
     let (mut entries, mut notes) = (0, 0);
     let end = time::Instant::ZERO + scenario.length;
     loop {
@@ -344,9 +344,9 @@ fn print_trace(scenario: &Scenario, as_json: bool) {
             entries += 1;
             if as_json {
                 let (at, node, what) = (entry.at.to_string(), entry.node.to_string(), entry.what.to_string());
-                say!("{}", json!({"entry": entries, "at": at, "node": node, "what": what}));
+                say!("{}", json!({"entry": entry.number, "at": at, "node": node, "what": what}));
             } else {
-                say!("{entry}");
+                say!("{:>7} {entry}", entry.number);
             }
         }
         while let Some(told) = world.trace.story.get(notes) {
@@ -355,7 +355,7 @@ fn print_trace(scenario: &Scenario, as_json: bool) {
                 let (at, node, note) = (told.at.to_string(), told.node.to_string(), told.note.to_string());
                 say!("{}", json!({"entry": told.entry, "at": at, "node": node, "note": note}));
             } else {
-                say!("{told}");
+                say!("{:>7} {told}", told.entry);
             }
         }
         if !going {
