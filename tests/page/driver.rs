@@ -59,13 +59,35 @@ impl Browser {
         self.script(&format!("return document.querySelectorAll({selector:?}).length")).as_u64().unwrap_or(0)
     }
 
+    /// What everything that a selector finds is called for those who do not see it.
+    pub fn labels(&self, selector: &str) -> Vec<String> {
+        let body =
+            format!("return [...document.querySelectorAll({selector:?})].map(e => e.getAttribute('aria-label') ?? '')");
+        let found = self.script(&body);
+        found.as_array().into_iter().flatten().filter_map(|label| Some(label.as_str()?.to_owned())).collect()
+    }
+
     /// Clicks the first thing that a selector finds.
     pub fn click(&self, selector: &str) {
+        self.click_first(selector, "e => true", "");
+    }
+
+    /// Clicks the first thing that a selector finds and that has this text.
+    pub fn click_word(&self, selector: &str, word: &str) {
+        self.click_first(selector, &format!("e => e.textContent.trim() === {word:?}"), word);
+    }
+
+    fn click_first(&self, selector: &str, which: &str, word: &str) {
         let body = format!(
-            "const e = document.querySelector({selector:?}); if (!e) return false;
+            "const e = [...document.querySelectorAll({selector:?})].find({which}); if (!e || e.disabled) return false;
              e.dispatchEvent(new MouseEvent('click', {{bubbles: true}})); return true"
         );
-        assert_eq!(self.script(&body), true, "there is no {selector}");
+        assert_eq!(self.script(&body), true, "there is no {selector} {word} to click");
+    }
+
+    /// Presses a key of the page.
+    pub fn press(&self, key: &str) {
+        self.script(&format!("window.dispatchEvent(new KeyboardEvent('keydown', {{key: {key:?}, bubbles: true}}))"));
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {

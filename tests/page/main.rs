@@ -2,6 +2,7 @@
 //! the page first; without `dist/` there is nothing to test, so these tests are ignored elsewhere.
 
 mod driver;
+mod stones;
 
 use driver::{Browser, serve, until};
 use glasshouse_core::sim::run::{bench, keyframes};
@@ -51,7 +52,7 @@ fn a_leader_dies_and_another_takes_over() {
     );
     // At full speed, then ten times that: its session takes six seconds to run out.
     for _ in 0..6 {
-        browser.script("window.dispatchEvent(new KeyboardEvent('keydown', {key: ']', bubbles: true}))");
+        browser.press("]");
     }
     let (after, _) = until("another broker leads orders-0", || leader(&browser).filter(|now| *now != before));
     println!("{before} led orders-0, {after} leads it now");
@@ -79,7 +80,7 @@ fn the_browser_runs_the_same_trace() {
     browser.go(&page());
     until("the page is there", || browser.script("return window.wasmBindings ? true : null").as_bool());
     // It would run on beside the measurement.
-    browser.script("window.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', bubbles: true}))");
+    browser.press(" ");
     let (mut native, mut there) = (0.0, 0.0);
     for _ in 0..3 {
         let (rate, digests) = measure(SECONDS);

@@ -2,20 +2,21 @@
 
 use glasshouse_core::check::INVARIANTS;
 use glasshouse_core::rules::HISTORICAL;
+use glasshouse_tests::texts;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// What came of one command.
-struct Came {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Came {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Came {
     /// Every line as JSON.
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         self.out.lines().map(read).collect()
     }
@@ -37,7 +38,7 @@ fn told(line: &str, text: &str) -> Came {
 }
 
 /// A command that reads no scenario.
-fn sim(line: &str) -> Came {
+pub fn sim(line: &str) -> Came {
     told(line, "")
 }
 
@@ -176,13 +177,45 @@ fn a_trace_tells_entries_and_notes_and_then_how_it_ended() {
     let mut lines = told("--scenario - --trace --json", &calm("run 1s\n")).lines();
     let end = lines.pop().expect("it ends");
     assert_eq!((&end["seed"], &end["broken"]), (&7.into(), &Value::Null));
-    let entries: Vec<u64> =
-        lines.iter().filter(|line| line["what"].is_string()).filter_map(|it| it["entry"].as_u64()).collect();
-    let notes = lines.iter().filter(|line| line["note"].is_string()).count();
-    assert_eq!(entries.len() + notes, lines.len(), "each line is an entry or a note");
-    assert!(notes > 0 && entries.iter().copied().eq(1..=entries.len() as u64), "entries are numbered from 1");
+    let numbers = |what: &str| -> Vec<u64> {
+        lines.iter().filter(|line| line[what].is_string()).filter_map(|it| it["entry"].as_u64()).collect()
+    };
+    let (entries, notes) = (numbers("what"), numbers("note"));
+    assert_eq!(entries.len() + notes.len(), lines.len(), "each line is an entry or a note");
+    assert!(entries[0] == 1 && entries.is_sorted_by(|a, b| a < b), "the numbers of entries rise from 1: {entries:?}");
+    assert!(
+        !notes.is_empty() && notes.iter().all(|entry| entries.contains(entry)),
+        "a note names its entry: {notes:?}"
+    );
     // Steps are counted, too.
-    assert!(end["entries"].as_u64() >= Some(entries.len() as u64), "{end}");
+    assert!(end["entries"].as_u64() >= entries.last().copied(), "{end}");
+    let first = plain.out.lines().next().unwrap_or_default();
+    assert!(first.trim_start().starts_with("1 0:00.000 keeper-1 starts"), "{first}");
+}
+
+/// Who reads of a violation can look its entry up in the trace: one of that number, at that time, on that node.
+#[test]
+fn the_entry_that_a_violation_names_is_in_the_trace() {
+    let mut seen = 0;
+    for text in texts::below("scenarios/rules") {
+        let command = format!("--scenario {} --trace", text.file.display());
+        let mut lines = sim(&format!("{command} --json")).lines();
+        let end = lines.pop().expect("it ends");
+        let broken = &end["broken"];
+        let named = lines.iter().filter(|line| line["what"].is_string() && line["entry"] == broken["entry"]);
+        let named: Vec<&Value> = named.collect();
+        let [line] = named[..] else { panic!("{}: one entry of the number in {broken}: {named:?}", text.name) };
+        assert_eq!(line["at"], broken["at"], "{}: {line}", text.name);
+        if broken["node"].is_string() {
+            assert_eq!(line["node"], broken["node"], "{}: {line}", text.name);
+        }
+        let (entry, at) = (broken["entry"].to_string(), broken["at"].as_str().unwrap_or_default());
+        let plain = sim(&command).out;
+        let has_it = |line: &str| line.trim_start().starts_with(&format!("{entry} {at} "));
+        assert!(plain.lines().any(has_it), "{}: no line of {entry} at {at}", text.name);
+        seen += 1;
+    }
+    assert!(seen >= 7, "{seen} stories of historical rules");
 }
 
 #[test]

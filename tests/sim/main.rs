@@ -3,6 +3,7 @@
 
 mod command;
 mod model;
+mod recordings;
 mod stories;
 
 use glasshouse_core::check::COUNTED;

@@ -1,6 +1,7 @@
 //! Wire formats against the outside: Apache's recorded bytes, another implementation, and bytes made to hurt.
 
 mod allocations;
+mod files;
 mod hostile;
 mod keeper;
 mod oracle;

@@ -27,24 +27,25 @@ use glasshouse_core::sim::scenario::Scenario;
 use glasshouse_core::sim::swarm;
 use glasshouse_core::store::journal::snapshot::Marker;
 use glasshouse_core::store::small_file;
+use glasshouse_core::time::UnixMillis;
 use glasshouse_core::wire::kafka::{decode_request, decode_response};
 use glasshouse_core::wire::link::LinkCodec;
 use glasshouse_core::znode::checksum::adler32;
 use std::collections::BTreeMap;
 
 /// What a decoder may hold for each byte that arrived: two bytes of JSON are a value, while its list grows.
-const MULTIPLE: u64 = 64;
+pub const MULTIPLE: u64 = 64;
 /// A refused text costs a sentence, a scenario its settings.
-const SLACK: u64 = 4096;
+pub const SLACK: u64 = 4096;
 
 /// How many bent copies were refused, and how many accepted.
 #[derive(Debug, Default)]
-struct Verdicts([u32; 2]);
+pub struct Verdicts([u32; 2]);
 
 impl Verdicts {
     /// Bends every one of `wholes` many times. `decode` gives `None` for a refusal; what it gives otherwise, `encode`
     /// must turn into bytes that are read as the same.
-    fn provoke<T: PartialEq + std::fmt::Debug>(
+    pub fn provoke<T: PartialEq + std::fmt::Debug>(
         &mut self,
         name: &str,
         wholes: &[Bytes],
@@ -84,7 +85,7 @@ impl Verdicts {
         }
     }
 
-    fn assert_both(&self, least: u32) {
+    pub fn assert_both(&self, least: u32) {
         assert!(self.0.iter().all(|count| *count >= least), "refused and accepted: {:?}", self.0);
     }
 }
@@ -151,7 +152,7 @@ fn a_bent_producer_snapshot_is_refused() {
 }
 
 /// CRC-32C, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
@@ -201,6 +202,17 @@ fn bent_json_and_znodes_are_refused_or_understood_but_never_hurt() {
         |data| znodes::decode_log_dir_event(&data),
         |id| znodes::encode_log_dir_event(*id),
     );
+    let holder = |data: Bytes| znodes::decode_controller(&data);
+    let encode = |id: &BrokerId| znodes::encode_controller(*id, UnixMillis(1_700_000_000_000));
+    let controllers: Vec<Bytes> =
+        dumped("/controller").into_iter().filter(|data| data.windows(8).any(|key| key == b"brokerid")).collect();
+    assert!(!controllers.is_empty());
+    verdicts.provoke("controller", &controllers, holder, encode);
+    let epoch = |data: Bytes| znodes::decode_controller_epoch(&data);
+    let epochs = [Bytes::from_static(b"1"), Bytes::from_static(b"2147483647")];
+    verdicts.provoke("controller epoch", &epochs, epoch, |epoch| znodes::encode_controller_epoch(*epoch));
+    let cluster = |data: Bytes| znodes::decode_cluster_id(&data);
+    verdicts.provoke("cluster id", &dumped("/cluster/id"), cluster, |id| znodes::encode_cluster_id(id));
     verdicts.assert_both(500);
 }
 

@@ -127,6 +127,36 @@ mod tests {
     }
 
     #[test]
+    fn each_stone_becomes_what_it_says_on_each_target() {
+        let mut world = first_page(7);
+        let (one, two) = (NodeId::Broker(1), NodeId::keeper(2));
+        let thrown = |world: &World, stone| {
+            [Target::Node(one), Target::Link(one, two)].map(|target| actions(world, stone, target))
+        };
+        assert_eq!(thrown(&world, Stone::Kill), [vec![Action::Kill(one)], vec![]]);
+        assert_eq!(thrown(&world, Stone::Restart), [vec![Action::Restart(one)], vec![]]);
+        assert_eq!(thrown(&world, Stone::Pause), [vec![Action::Pause(one)], vec![]]);
+
+        // A link is cut and healed both ways; a node's links are those to everybody else, clients too.
+        let cut = |from, to| Action::Cut { from, to };
+        let heal = |from, to| Action::Heal { from, to };
+        let others = ["keeper-1", "keeper-2", "keeper-3", "broker-2", "broker-3", "client-1", "client-2", "client-3"];
+        let others = others.map(|name| NodeId::parse(name).expect("a node's name"));
+        let around =
+            |act: fn(NodeId, NodeId) -> Action| others.iter().flat_map(move |it| [act(one, *it), act(*it, one)]);
+        assert_eq!(thrown(&world, Stone::Cut), [around(cut).collect(), vec![cut(one, two), cut(two, one)]]);
+        assert_eq!(thrown(&world, Stone::Heal), [around(heal).collect(), vec![heal(one, two), heal(two, one)]]);
+
+        // What is paused goes on by the same stone, and is paused again by the next; the others are not meant.
+        Run::inject(&mut world, Stone::Pause, Target::Node(one));
+        assert_eq!(actions(&world, Stone::Pause, Target::Node(one)), [Action::Resume(one)]);
+        assert_eq!(actions(&world, Stone::Pause, Target::Node(two)), [Action::Pause(two)]);
+        assert_eq!(actions(&world, Stone::Kill, Target::Node(one)), [Action::Kill(one)]);
+        Run::inject(&mut world, Stone::Pause, Target::Node(one));
+        assert_eq!(actions(&world, Stone::Pause, Target::Node(one)), [Action::Pause(one)]);
+    }
+
+    #[test]
     fn looking_changes_nothing() {
         let (mut watched, mut alone) = (first_page(3), first_page(3));
         for step in 1..=300 {

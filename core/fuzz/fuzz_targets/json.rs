@@ -30,6 +30,13 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(read) = znodes::decode_partitions(bytes) {
         assert_eq!(znodes::decode_partitions(&znodes::encode_partitions(&read)), Some(read));
     }
+    if let Some(epoch) = znodes::decode_controller_epoch(bytes) {
+        assert_eq!(znodes::decode_controller_epoch(&znodes::encode_controller_epoch(epoch)), Some(epoch));
+    }
+    if let Some(id) = znodes::decode_cluster_id(bytes) {
+        assert_eq!(znodes::decode_cluster_id(&znodes::encode_cluster_id(&id)), Some(id));
+    }
+    znodes::decode_controller(bytes);
     znodes::decode_config_change(bytes);
     znodes::decode_log_dir_event(bytes);
 });

@@ -1,7 +1,8 @@
 //! What happened, entry by entry: one entry is one input stepped, one effect performed, or one thing that befell a node.
 //!
 //! An entry is small and plain; its `Display` is a line of a transcript. The running digest covers every entry with a
-//! hash of its bytes, so that two runs are equal exactly if their digests are.
+//! hash of its bytes, so that two runs are equal exactly if their digests are. Its number names it: notes and violations
+//! say the number of the entry they came of. The digest leaves it out, since it only counts.
 
 use super::network::Label;
 use crate::api::peer::ChannelKind;
@@ -10,16 +11,26 @@ use crate::machine::Ticket;
 use crate::note::Note;
 use crate::time::Instant;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// One entry: at most 150 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// They rise from 1, and skip one for each step of a machine.
+    pub number: u64,
     pub at: Instant,
     pub node: NodeId,
     pub what: What,
     /// Of the bytes it carried.
     pub bytes: u64,
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, digest: &mut H) {
+        let Entry { number: _, at, node, what, bytes } = self;
+        (at, node, what, bytes).hash(digest);
+    }
 }
 
 /// What an entry tells.

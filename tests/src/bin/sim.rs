@@ -24,7 +24,8 @@ const HELP: &str = "\
 cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
 
   --seeds A..B            run the swarm's scenarios of these seeds
-  --seed N                run one seed; with --trace print every entry, with --shrink a smaller scenario
+  --seed N                run one seed; with --trace print every entry by its number, with --shrink a smaller
+                          scenario
   --scenario FILE         run a scenario's text (- for standard input); --trace, --shrink as above
   --replay FILE           run what a native node recorded (glasshouse node --record FILE) through the same machine; with
                           --trace print every input, note and effect
@@ -46,7 +47,7 @@ happen. A damaged recording is bad usage, and so is an option that the mode does
 ";
 
 /// Exit codes, the more basic failure first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
     Clean = 0,
     Usage = 2,
@@ -60,6 +61,17 @@ enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)
+    }
+}
+
+impl From<replay::Came> for Exit {
+    fn from(came: replay::Came) -> Exit {
+        match came {
+            replay::Came::Same => Exit::Clean,
+            replay::Came::Unreadable => Exit::Usage,
+            replay::Came::Crashed => Exit::Crash,
+            replay::Came::Differed => Exit::Nondeterminism,
+        }
     }
 }
 
@@ -110,12 +122,7 @@ fn carry_out(arguments: &Arguments) -> Exit {
                 Exit::Usage
             }
         },
-        Arguments { replay: Some(file), .. } => match replay::run(file, arguments.trace, arguments.json) {
-            replay::Came::Same => Exit::Clean,
-            replay::Came::Unreadable => Exit::Usage,
-            replay::Came::Crashed => Exit::Crash,
-            replay::Came::Differed => Exit::Nondeterminism,
-        },
+        Arguments { replay: Some(file), .. } => replay::run(file, arguments.trace, arguments.json).into(),
         Arguments { scenario: Some(file), .. } => one_file(file, arguments),
         Arguments { seed: Some(seed), .. } => {
             one(&swarm::scenario(*seed, arguments.rules), &format!("--seed {seed}"), arguments)
@@ -228,14 +235,20 @@ impl Came {
 }
 
 fn try_run(scenario: &Scenario, doublecheck: bool) -> Came {
-    match attempt(scenario) {
+    come_of(doublecheck, || attempt(scenario), || first_difference(scenario))
+}
+
+/// What comes of one run, or of two that must be equal; `entry` finds where they begin to differ.
+fn come_of(
+    doublecheck: bool,
+    mut run: impl FnMut() -> Result<Outcome, Crash>,
+    entry: impl FnOnce() -> Option<u64>,
+) -> Came {
+    match run() {
         Err(crash) => Came::Crashed(crash),
-        Ok(first) if doublecheck => match attempt(scenario) {
+        Ok(first) if doublecheck => match run() {
             Ok(second) if second.digest == first.digest => Came::To(Box::new(first)),
-            Ok(second) => {
-                let digests = [first.digest, second.digest];
-                Came::Differed(Difference { digests, entry: first_difference(scenario) })
-            }
+            Ok(second) => Came::Differed(Difference { digests: [first.digest, second.digest], entry: entry() }),
             Err(crash) => Came::Crashed(crash),
         },
         Ok(first) => Came::To(Box::new(first)),
@@ -252,7 +265,7 @@ fn attempt(scenario: &Scenario) -> Result<Outcome, Crash> {
         conclude(world)
     }));
     whole.map_err(|panic| {
-        let after = kept.map(|world| (world.entries(), world.now()));
+        let after = kept.map(|world| (world.newest_entry(), world.now()));
         Crash { words: words_of(&*panic), after }
     })
 }
@@ -268,7 +281,7 @@ fn first_difference(scenario: &Scenario) -> Option<u64> {
                 return None;
             }
         }
-        Some(one.entries())
+        Some(one.newest_entry())
     };
     catch_unwind(AssertUnwindSafe(side_by_side)).ok().flatten()
 }
@@ -333,8 +346,7 @@ fn exit_of(scenario: &Scenario, came: &Came) -> Exit {
 /// Prints every entry and note as it happens, also those before an assertion fails.
 fn print_trace(scenario: &Scenario, as_json: bool) {
     // A world that cannot be made is told of by the run that is reported.
-    let Ok(mut world) = catch_unwind(|| World::new(scenario)) else { return };
-    world.trace.keep = Keep::All;
+    let Ok(mut world) = catch_unwind(|| World::keeping(scenario, Keep::All)) else { return };
     let (mut entries, mut notes) = (0, 0);
     let end = time::Instant::ZERO + scenario.length;
     loop {
@@ -344,9 +356,9 @@ fn print_trace(scenario: &Scenario, as_json: bool) {
             entries += 1;
             if as_json {
                 let (at, node, what) = (entry.at.to_string(), entry.node.to_string(), entry.what.to_string());
-                say!("{}", json!({"entry": entries, "at": at, "node": node, "what": what}));
+                say!("{}", json!({"entry": entry.number, "at": at, "node": node, "what": what}));
             } else {
-                say!("{entry}");
+                say!("{:>7} {entry}", entry.number);
             }
         }
         while let Some(told) = world.trace.story.get(notes) {
@@ -355,7 +367,7 @@ fn print_trace(scenario: &Scenario, as_json: bool) {
                 let (at, node, note) = (told.at.to_string(), told.node.to_string(), told.note.to_string());
                 say!("{}", json!({"entry": told.entry, "at": at, "node": node, "note": note}));
             } else {
-                say!("{told}");
+                say!("{:>7} {told}", told.entry);
             }
         }
         if !going {
@@ -572,5 +584,103 @@ impl Tally {
         for (name, value) in changed {
             say!("  under the rule {name}={value}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_core::check::Violation;
+
+    fn calm() -> Scenario {
+        Scenario::parse("glasshouse scenario 1\nseed 7\nset brokers 0\nrun 1s\n").expect("a scenario")
+    }
+
+    fn violation(invariant: &'static str) -> Violation {
+        Violation { invariant, at: time::Instant::ZERO, entry: 1, node: None, detail: String::new() }
+    }
+
+    fn outcome(verdict: Verdict, digest: u64) -> Outcome {
+        let length = time::Span::secs(1);
+        let (counts, allowed) = (glasshouse_core::check::Counts::new(), Vec::new());
+        Outcome { verdict, at_rest: true, entries: 3, length, digest, counts, allowed }
+    }
+
+    fn crash(words: &str) -> Crash {
+        Crash { words: words.to_owned(), after: Some((4, time::Instant::ZERO)) }
+    }
+
+    /// One of each end that a run may have.
+    fn ends() -> [(Came, Exit); 5] {
+        let to = |verdict| Came::To(Box::new(outcome(verdict, 1)));
+        [
+            (to(Verdict::Clean), Exit::Clean),
+            (Came::Crashed(crash("durable 5 ≤ appended 4")), Exit::Crash),
+            (to(Verdict::Violated(violation("LOG-3"))), Exit::Violation),
+            (to(Verdict::Stuck(violation("LIVE-1"))), Exit::Liveness),
+            (Came::Differed(Difference { digests: [1, 2], entry: None }), Exit::Nondeterminism),
+        ]
+    }
+
+    #[test]
+    fn the_codes_are_those_of_the_help() {
+        let codes = [Exit::Clean, Exit::Usage, Exit::Crash, Exit::Violation, Exit::Liveness, Exit::Nondeterminism];
+        assert_eq!(codes.map(ExitCode::from), [0, 2, 3, 4, 5, 6].map(ExitCode::from));
+        assert_eq!(ExitCode::from(Exit::Unexpected), ExitCode::from(7));
+        let replays = [replay::Came::Same, replay::Came::Unreadable, replay::Came::Crashed, replay::Came::Differed];
+        assert_eq!(replays.map(Exit::from), [Exit::Clean, Exit::Usage, Exit::Crash, Exit::Nondeterminism]);
+    }
+
+    #[test]
+    fn each_end_of_a_run_has_its_code_and_only_what_was_expected_is_well() {
+        let known = Scenario { expect: Some("LOG-3".to_owned()), ..calm() };
+        for (came, exit) in ends() {
+            assert_eq!(exit_of(&calm(), &came), exit);
+            let expected = match exit {
+                Exit::Violation => Exit::Clean,
+                Exit::Clean => Exit::Unexpected,
+                other => other,
+            };
+            assert_eq!(exit_of(&known, &came), expected, "of a scenario that expects LOG-3, instead of {exit:?}");
+        }
+    }
+
+    /// Of many runs the most basic failure counts, whichever came first.
+    #[test]
+    fn a_tally_ends_with_the_worst_that_came() {
+        let mut tally = Tally::default();
+        for (came, exit) in ends().into_iter().rev() {
+            tally.add(&came);
+            assert_eq!(tally.worst, (exit != Exit::Clean).then_some(exit).or(Some(Exit::Crash)));
+        }
+        assert_eq!((tally.runs, tally.failed), (5, 4));
+        let broken = [("LIVE-1", 1), ("LOG-3", 1), ("digest", 1), ("durable ", 1)];
+        assert_eq!(tally.broken, broken.map(|(kind, count)| (kind.to_owned(), count)).into());
+    }
+
+    #[test]
+    fn two_runs_are_asked_for_the_same_digest_only_if_they_are_wanted() {
+        let runs = |digests: [u64; 2]| {
+            let mut digests = digests.into_iter();
+            move || Ok(outcome(Verdict::Clean, digests.next().expect("no third run")))
+        };
+        let never = || -> Option<u64> { panic!("nobody asked where") };
+        assert_eq!(come_of(false, runs([1, 2]), never).exit(), Exit::Clean);
+        assert_eq!(come_of(true, runs([1, 1]), never).exit(), Exit::Clean);
+        let Came::Differed(Difference { digests, entry }) = come_of(true, runs([1, 2]), || Some(5)) else {
+            panic!("they differ")
+        };
+        assert_eq!((digests, entry), ([1, 2], Some(5)));
+        let mut second_crashes = [Ok(outcome(Verdict::Clean, 1)), Err(crash("no"))].into_iter();
+        assert_eq!(come_of(true, || second_crashes.next().expect("no third run"), never).exit(), Exit::Crash);
+        assert_eq!(first_difference(&calm()), None, "the simulator's own runs are equal");
+    }
+
+    #[test]
+    fn what_an_assertion_said_is_told() {
+        let panics: [fn(); 3] = [|| panic!("no figures"), || panic!("{} of {}", 2, 3), || std::panic::panic_any(7)];
+        let mut said = Vec::new();
+        quietly(|| said.extend(panics.map(|panic| words_of(&*catch_unwind(panic).unwrap_err()))));
+        assert_eq!(said, ["no figures", "2 of 3", ""]);
     }
 }

@@ -70,12 +70,10 @@ pub fn draw(view: &ClusterView, layout: &Layout, place: &Place<'_>, selected: bo
         }
         ClientKind::Keeper { .. } => format!("M{} {}l12 12l-12 12l-12 -12z", px(x), px(y - 12.0)),
     };
-    let state = if client.state.is_up() {
-        ""
-    } else if client.state.is_down() {
-        "down"
-    } else {
-        "paused"
+    let (state, sign) = match client.state {
+        NodeState::Up { .. } => ("", None),
+        NodeState::Paused { .. } => ("paused", Some("bars")),
+        NodeState::Down { .. } => ("down", Some("cross")),
     };
     let size = if narrow { "f12" } else { "f13" };
     let name = if is_keeper_client(client) {
@@ -95,8 +93,8 @@ pub fn draw(view: &ClusterView, layout: &Layout, place: &Place<'_>, selected: bo
                 aria-pressed={selected.to_string()} onclick={touch(on, Subject::Node(client.node))}>
                 <title>{ said }</title>
                 <path class="body" d={body} />
-                if client.state.is_down() {
-                    { draw::shape("cross", x - 6.0, y - 6.0, 12.0, 12.0) }
+                if let Some(sign) = sign {
+                    { draw::shape(sign, x - 6.0, y - 6.0, 12.0, 12.0) }
                 }
             </g>
             { name }

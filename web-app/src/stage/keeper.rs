@@ -70,8 +70,8 @@ pub fn Keeper(props: &Props) -> Html {
                 if let Some(crown) = crown.filter(|_| !down) {
                     { draw::shape(crown, disc.x - crown_w / 2.0, disc.y - radius - 20.2, crown_w, crown_w * 0.7) }
                 }
-                if down {
-                    { draw::shape("cross", disc.x + radius - 6.0, disc.y - radius - 6.0, 14.0, 14.0) }
+                if !up {
+                    { draw::shape(if down { "cross" } else { "bars" }, disc.x + radius - 6.0, disc.y - radius - 6.0, 14.0, 14.0) }
                 }
                 { votes(keeper, disc, radius) }
             </g>

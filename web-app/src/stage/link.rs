@@ -1,6 +1,6 @@
 //! Lines between nodes, and what was done to them: cut, one-way cut, slow, stalled.
 
-use super::layout::{Layout, Path, Point};
+use super::layout::{Layout, Path, Point, Rect};
 use super::{Kind, Route, client, is_keeper_client, touch};
 use crate::draw::{self, Hang, outline, px};
 use crate::intent::{Intent, Subject};
@@ -121,14 +121,10 @@ pub fn draw(
         None => name,
     };
     let is = selected.as_ref().is_some_and(|subject| subject.is_link(route.a, route.b));
-    let shut = link.is_some_and(|link| link.forth.state == LaneState::Cut && link.back.state == LaneState::Cut);
-    let around = is.then(|| {
-        let (middle, _) = route.path.at(0.5);
-        draw::brackets(super::layout::Rect { x: middle.x - 20.0, y: middle.y - 20.0, w: 40.0, h: 40.0 })
-    });
+    let around = is.then(|| draw::brackets(around(route, layout)));
     html! {
         <g class={classes!("link", kind)}>
-            <path class={classes!("lk", kind, (route.off || shut).then_some("off"))} d={d.clone()} />
+            <path class={classes!("lk", kind, route.off.then_some("off"))} d={d.clone()} />
             { state }
             <path class="hit" {d} role="button" tabindex="-1" aria-label={said.clone()} onclick={touch(on, Subject::Link(route.a, route.b))}>
                 <title>{ said }</title>
@@ -143,7 +139,7 @@ fn marks(route: &Route, link: &LinkView, layout: &Layout) -> Html {
     if ok(link) {
         return html! {};
     }
-    let (at, ahead) = middle(route);
+    let (at, ahead) = middle(route, layout);
     // `forth` is the link's own direction; the route may run the other way.
     let (forth, back) = if link.a == route.a { (link.forth, link.back) } else { (link.back, link.forth) };
     let turn = ahead.y.atan2(ahead.x).to_degrees();
@@ -166,14 +162,23 @@ fn marks(route: &Route, link: &LinkView, layout: &Layout) -> Html {
         LaneState::Ok | LaneState::Stalled | LaneState::Cut => None,
     });
     let words = delay.map(|delay| draw::text(Point { x: at.x, y: at.y - 13.0 }, "lbl f10", Hang::Middle, delay));
-    let _ = layout;
     html! { <g class="mark"><g transform={frame}>{ mark }</g>{ words }</g> }
 }
 
-/// Where marks stand: the middle, or for a session the middle of its way to the pane.
-fn middle(route: &Route) -> (Point, Point) {
-    match route.kind {
-        Kind::Session => route.path.at(if matches!(route.a, NodeId::Broker(_)) { 0.2 } else { 0.8 }),
-        Kind::Ensemble | Kind::Replication | Kind::Client => route.path.at(0.5),
+/// What the brackets of a selected link stand around: the place of its mark.
+pub fn around(route: &Route, layout: &Layout) -> Rect {
+    let (at, _) = middle(route, layout);
+    Rect { x: at.x - 20.0, y: at.y - 20.0, w: 40.0, h: 40.0 }
+}
+
+/// Where marks stand, and which way the route goes there: the middle, or for a session between its broker and the pane.
+fn middle(route: &Route, layout: &Layout) -> (Point, Point) {
+    match (route.kind, route.path.points.first(), route.path.points.last()) {
+        (Kind::Session, Some(first), Some(last)) => {
+            // The broker stands below.
+            let (foot, up) = if first.y > last.y { (first, -1.0) } else { (last, 1.0) };
+            (Point { x: foot.x, y: (foot.y + layout.bands().pane_bottom) / 2.0 }, Point { x: 0.0, y: up })
+        }
+        _ => route.path.at(0.5),
     }
 }

@@ -76,7 +76,9 @@ fn registered(view: &ClusterView, layout: &Layout, registration: &RegistrationVi
     };
     let (shape, line, gone) = match registration.state {
         Registration::Never => (spent(centre, radius, false), ("not registered yet".to_owned(), false), false),
-        Registration::Gone { since } => (spent(centre, radius, true), (format!("gone at {since}"), false), true),
+        Registration::Gone { since } => {
+            (spent(centre, radius, true), (format!("gone at {}", draw::axis_moment(since)), false), true)
+        }
         Registration::Here { expires, .. } => {
             let (left, warn) = words::left(&expires, view.now);
             (

@@ -9,7 +9,8 @@ use glasshouse_core::id::NodeId;
 use glasshouse_core::view::*;
 use yew::prelude::*;
 
-const SIZE: Point = Point { x: 74.0, y: 132.0 };
+/// As the style sheet has it, for four actions.
+const SIZE: Point = Point { x: 84.0, y: 132.0 };
 
 pub fn draw(
     view: &ClusterView,
@@ -48,8 +49,7 @@ fn place(view: &ClusterView, layout: &Layout, routes: &[Route], subject: &Subjec
         }
         Subject::Link(a, b) => {
             let route = routes.iter().find(|route| (route.a, route.b) == (*a, *b) || (route.b, route.a) == (*a, *b))?;
-            let (middle, _) = route.path.at(0.5);
-            Rect { x: middle.x - 10.0, y: middle.y + 8.0, w: 20.0, h: 20.0 }
+            super::link::around(route, layout)
         }
         Subject::Message(_) => return None,
     };

@@ -139,7 +139,7 @@ pub fn act(action: &Action, name: impl Fn(NodeId) -> String) -> Option<(Act, Str
         Action::RestartAll => (Act::Restart, "You started every machine".to_owned(), None),
         Action::Wipe(node) => one(Act::Disk, "replaced the disk of", *node),
         Action::Pause(node) => one(Act::Pause, "paused", *node),
-        Action::Resume(node) => one(Act::Resume, "let go on", *node),
+        Action::Resume(node) => (Act::Resume, format!("You let {} go on", name(*node)), Some(*node)),
         Action::Shutdown(node) => one(Act::Kill, "asked to stop in order", *node),
         Action::Cut { from, to } => way(Act::Cut, "cut", *from, *to, ""),
         Action::Stall { from, to } => way(Act::Stall, "stalled", *from, *to, ""),

@@ -111,6 +111,8 @@ pub struct World {
     index: OrdMap<NodeId, usize>,
     digest: Digest,
     entries: u64,
+    /// The number of the newest entry of the trace.
+    newest: u64,
     pub trace: Trace,
     /// What a view remembers of the notes; no node and no checker reads it.
     pub(super) chronicle: Chronicle,
@@ -125,6 +127,11 @@ pub struct World {
 impl World {
     /// A world at its first moment: every node is about to start.
     pub fn new(scenario: &Scenario) -> World {
+        World::keeping(scenario, Keep::default())
+    }
+
+    /// A new world that keeps so much of its trace from the first entry on.
+    pub fn keeping(scenario: &Scenario, keep: Keep) -> World {
         let settings = &scenario.settings;
         let latency = Latency { base: settings.latency, jitter: settings.jitter };
         let mut world = World {
@@ -137,7 +144,8 @@ impl World {
             index: OrdMap::new(),
             digest: Digest::default(),
             entries: 0,
-            trace: Trace::default(),
+            newest: 0,
+            trace: Trace { keep, ..Trace::default() },
             chronicle: Chronicle::new(scenario),
             checks: Checks::new(build::promise(scenario)),
             counts: Counts::new(),
@@ -169,9 +177,15 @@ impl World {
         self.now
     }
 
-    /// Inputs stepped and effects performed so far.
+    /// Entries of the trace and steps of machines so far: how much was done.
     pub fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// The number of the newest entry of the trace. Steps count on between entries, so that not every number has one; notes
+    /// and violations are named by one that has.
+    pub fn newest_entry(&self) -> u64 {
+        self.newest
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -264,7 +278,7 @@ impl World {
     }
 
     fn seen(&self, at: usize) -> Seen {
-        Seen { at: self.now, entry: self.entries, node: self.hosts[at].id }
+        Seen { at: self.now, entry: self.newest, node: self.hosts[at].id }
     }
 
     fn at(&self, node: NodeId) -> usize {
@@ -278,9 +292,10 @@ impl World {
     // ---- the trace -------------------------------------------------------------------------------------------------
 
     fn record(&mut self, node: NodeId, what: What, bytes: u64) {
-        let entry = Entry { at: self.now, node, what, bytes };
-        entry.hash(&mut self.digest);
         self.entries += 1;
+        self.newest = self.entries;
+        let entry = Entry { number: self.newest, at: self.now, node, what, bytes };
+        entry.hash(&mut self.digest);
         if self.trace.keep == Keep::All {
             self.trace.entries.push(entry);
         }
@@ -396,14 +411,14 @@ impl World {
     /// After a step: the checkers look, the effects take place, the notes are told, the next wake is planned.
     fn finish_step(&mut self, at: usize, mut fx: Effects<Effect>) {
         if let Some(machine) = &self.hosts[at].machine {
-            let seen = Seen { at: self.now, entry: self.entries, node: self.hosts[at].id };
+            let seen = Seen { at: self.now, entry: self.newest, node: self.hosts[at].id };
             self.checks.stepped(seen, machine, &fx, &mut self.counts);
         }
         let node = self.hosts[at].id;
         if self.trace.keep != Keep::Nothing {
             for note in fx.notes.drain(..) {
                 self.chronicle.told(self.now, node, &note, self.hosts[at].machine.as_deref());
-                self.trace.story.push(Told { at: self.now, node, entry: self.entries, note });
+                self.trace.story.push(Told { at: self.now, node, entry: self.newest, note });
             }
         }
         fx.notes.clear();
@@ -498,12 +513,12 @@ impl World {
     /// Compares everything with everything: trees, and logs down to what is on the disks. What it finds is
     /// [`Checks::fired`].
     pub fn compare(&mut self) {
-        let World { checks, hosts, index, now, entries, .. } = self;
+        let World { checks, hosts, index, now, newest, .. } = self;
         let machines = hosts.iter().filter_map(|host| Some((host.id, host.machine.as_deref()?)));
         let read = |node: NodeId, range: &LogRange| {
             hosts[index[&node]].store.materialize(range).map_err(|error| error.to_string())
         };
-        checks.compare(*now, *entries, machines, &read);
+        checks.compare(*now, *newest, machines, &read);
     }
 
     /// Asks whether all has come back, of a world that was healed long enough ago.
@@ -511,7 +526,7 @@ impl World {
         let missed = self.hosts.iter().filter(|host| !host.ended);
         let down = missed.filter_map(|host| Some((host.id, &*host.down.as_ref()?.why))).collect::<Vec<_>>();
         let machines = self.hosts.iter().filter_map(|host| Some((host.id, host.machine.as_deref()?)));
-        self.checks.at_rest(self.now, self.entries, machines, &down);
+        self.checks.at_rest(self.now, self.newest, machines, &down);
     }
 
     /// The machine of a node that is up.

@@ -1,4 +1,5 @@
-//! What a world's own comparisons find: a bit that flips under a running broker, a node that nobody stopped.
+//! What a world's own comparisons find: a bit that flips under a running broker, a node that nobody stopped. And how what
+//! it keeps of its trace is numbered.
 
 use super::World;
 use crate::id::NodeId;
@@ -6,6 +7,7 @@ use crate::nodes::Node;
 use crate::record::offset::Position;
 use crate::sim::run::{Verdict, conclude, rests_at};
 use crate::sim::scenario::Scenario;
+use crate::sim::trace::Keep;
 use crate::time::{Instant, Span};
 
 fn scenario(actions: &str) -> Scenario {
@@ -48,6 +50,24 @@ fn everything_is_compared_now_and_then() {
     assert!(world.hosts[at].store.disk.flip("orders-0/00000000000000000000.log", Position(100), 3));
     while world.entries() < 2 * super::COMPARE_EVERY && world.step() {}
     assert_eq!(world.checks.fired().map(|violation| violation.invariant), Some("LOG-10"));
+}
+
+/// Whatever is kept, it is the same run; and each number that is named belongs to an entry.
+#[test]
+fn entries_are_numbered_from_the_first_boot_on_and_notes_name_theirs() {
+    let [mut watched, mut alone] = [Keep::All, Keep::Nothing].map(|keep| World::keeping(&scenario(""), keep));
+    for world in [&mut watched, &mut alone] {
+        world.run_until(Instant::ZERO + Span::secs(2));
+    }
+    let seen = |world: &World| (world.digest(), world.entries(), world.newest_entry());
+    assert_eq!(seen(&watched), seen(&alone));
+    let numbers: Vec<u64> = watched.trace.entries.iter().map(|entry| entry.number).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert_eq!((numbers.first(), numbers.last()), (Some(&1), Some(&watched.newest_entry())));
+    for told in watched.trace.story.iter() {
+        let of = numbers.binary_search(&told.entry).map(|at| watched.trace.entries.get(at as u64));
+        assert_eq!(of.map(|entry| entry.map(|entry| (entry.at, entry.node))), Ok(Some((told.at, told.node))), "{told}");
+    }
 }
 
 fn ends(actions: &str) -> (Option<&'static str>, bool) {
