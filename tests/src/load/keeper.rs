@@ -111,7 +111,7 @@ pub async fn keep(keepers: Vec<Address>, how: Keeping, book: Arc<Book>, mut stop
         let ended = life.live(&mut stop).await;
         (next_value, rng) = (life.next_value, life.how.rng.clone());
         match ended {
-            Ended::Stopped | Ended::Closed => drop(life.session.close().await),
+            Ended::Stopped | Ended::Closed => life.session.close().await,
             Ended::Lost => book.note(how.client, ClientNote::SessionLost { session: name }),
         }
     }
