@@ -116,7 +116,8 @@ fn kcat() {
     consume.args(["-C", "-b", &cluster.kafka, "-t", "cats", "-o", "beginning", "-e", "-q", "-K:"]);
     let mut got: Vec<String> = must("kcat -C", &cluster, &mut consume, "").lines().map(str::to_owned).collect();
     let mut sent: Vec<String> = lines.lines().map(str::to_owned).collect();
-    (got.sort(), sent.sort());
+    got.sort();
+    sent.sort();
     assert_eq!(got, sent);
     let mut list = Command::new("kcat");
     list.args(["-L", "-b", &cluster.kafka]);
