@@ -1,7 +1,7 @@
 # What `make test` does, in order of how soon each part can fail. Each part is a target of its own.
 #
 #   make tidy              layers, module docs, dead files, banned words, format
-#   make lint              clippy on the core and the native node
+#   make lint              clippy on the core, the native node and the fuzz targets
 #   make test-core         the core's own tests, in debug: every assertion and overflow check is on; digests in release too
 #   make test-node         the native node's own tests, in debug
 #   make test-house        the tests that span rooms, in release: wire, disk, scenarios, golden, swarm, real processes
@@ -28,6 +28,7 @@ tidy:
 lint:
 	cargo clippy -q -p glasshouse-core --all-features -- -D warnings
 	cargo clippy -q -p glasshouse-node -- -D warnings
+	cargo clippy -q -p glasshouse-tests --test fuzz -- -D warnings
 
 test-core:
 	cargo test -p glasshouse-core

@@ -33,6 +33,7 @@ fn digests() -> String {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the core touches no file; who renews its digests does")]
 fn a_scenario_has_one_digest_everywhere() {
     let told = digests();
     #[cfg(not(target_arch = "wasm32"))]

@@ -78,22 +78,22 @@ fn sealed(body: &[u8]) -> Bytes {
 
 #[test]
 fn bent_journals_are_recovered_up_to_the_damage_and_never_hurt() {
-    let filled = journal(Bytes::from_static(JOURNAL)).expect("Apache's own frames").0;
+    let wholes = [journal(Bytes::from_static(JOURNAL)).expect("Apache's own frames").0];
     let mut verdicts = Verdicts::default();
-    verdicts.provoke("journal", &[filled.clone()], journal, |(filled, _)| filled.clone());
+    verdicts.provoke("journal", &wholes, journal, |(filled, _)| filled.clone());
     let resummed = |file| journal(resummed_journal(file));
-    verdicts.provoke("resummed journal", &[filled], resummed, |(filled, _)| filled.clone());
+    verdicts.provoke("resummed journal", &wholes, resummed, |(filled, _)| filled.clone());
     verdicts.assert_both(100);
 }
 
 #[test]
 fn bent_segments_are_recovered_up_to_the_damage_and_never_hurt() {
-    let whole = Bytes::from_static(SEGMENT);
+    let wholes = [Bytes::from_static(SEGMENT)];
     let mut verdicts = Verdicts::default();
     let filled = |read: &(Bytes, usize)| read.0.clone();
-    verdicts.provoke("segment", &[whole.clone()], |file| segment(file, true), filled);
-    verdicts.provoke("segment without sums", &[whole.clone()], |file| segment(file, false), filled);
-    verdicts.provoke("resummed segment", &[whole], |file| segment(resummed_segment(file), true), filled);
+    verdicts.provoke("segment", &wholes, |file| segment(file, true), filled);
+    verdicts.provoke("segment without sums", &wholes, |file| segment(file, false), filled);
+    verdicts.provoke("resummed segment", &wholes, |file| segment(resummed_segment(file), true), filled);
     verdicts.assert_both(100);
 }
 

@@ -75,7 +75,7 @@ fn bent_frames_are_refused_or_understood_but_never_hurt() {
     let frames = recorded();
     let mut asked = BTreeMap::new();
     let mut verdicts = [0u32; 2];
-    let root = Rng::new(0x6b_6166_6b61);
+    let root = Rng::new(0x006b_6166_6b61);
     for (number, frame) in frames.iter().enumerate().filter(|(_, frame)| frame.api().supports(frame.version)) {
         let asked = match frame.answers {
             None => {

@@ -367,8 +367,7 @@ mod tests {
 
     #[test]
     fn a_topic_overrides_its_broker() {
-        let mut broker = Settings::default();
-        broker.min_insync_replicas = 2;
+        let broker = Settings { min_insync_replicas: 2, ..Settings::default() };
         let overrides = OrdMap::from([("segment.bytes".to_owned(), "4096".to_owned())]);
         let topic = TopicSettings::of(&broker, Some(&overrides));
         assert_eq!((topic.min_insync_replicas, topic.segment_bytes, topic.retention_bytes), (2, 4096, -1));

@@ -260,7 +260,7 @@ mod tests {
         ]);
         assert!(list.allows(perms::READ, &[]));
         assert!(!list.allows(perms::WRITE, &[Id::new("ip", "10.1.2.3")]));
-        assert!(list.allows(perms::WRITE, &[bob.clone()]));
+        assert!(list.allows(perms::WRITE, std::slice::from_ref(&bob)));
         assert!(list.allows(perms::CREATE, &[Id::new("ip", "10.1.2.3")]));
         assert!(!list.allows(perms::CREATE, &[Id::new("ip", "10.2.2.3")]));
         assert!(!list.allows(perms::ADMIN, &[bob]));

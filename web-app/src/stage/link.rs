@@ -16,7 +16,7 @@ pub fn routes(view: &ClusterView, layout: &Layout) -> Vec<Route> {
     let broker = |node: NodeId| view.brokers.iter().position(|broker| broker.node == node);
     let down = |node: NodeId| view.state(node).is_some_and(|state| state.is_down());
     let mut routes: Vec<Route> = Vec::new();
-    let mut feet: Vec<(NodeId, NodeId, (usize, usize, Option<usize>))> = Vec::new();
+    let mut feet = Vec::new();
     let places = client::places(view, layout);
     for link in &view.links {
         let (a, b) = (link.a, link.b);

@@ -118,7 +118,7 @@ fn name(
 ) -> Option<Html> {
     let width = message.label.chars().count() as f64 * 5.6;
     let lying = ahead.x.abs() >= ahead.y.abs();
-    let above = route.kind == Kind::Ensemble && ahead.x < 0.0 || route.kind == Kind::Replication && ahead.x < 0.0;
+    let above = matches!(route.kind, Kind::Ensemble | Kind::Replication) && ahead.x < 0.0;
     let (anchor, hang) = match (lying, above) {
         (true, true) => (Point { x: at.x, y: at.y - 10.0 }, Hang::Middle),
         (true, false) => (Point { x: at.x, y: at.y + 19.0 }, Hang::Middle),
