@@ -184,7 +184,7 @@ fn down(view: &ClusterView) -> Option<Headline> {
 fn apart(world: &World, view: &ClusterView) -> Option<Headline> {
     let (from, to, direction) = world.network.troubled().next()?;
     if let Some(alone) = [from, to].into_iter().find(|node| is_cut_off(view, *node)) {
-        let why = "It hears nobody, and nobody hears it. Nobody is told: each side finds out by its own time-outs.";
+        let why = "It hears nobody, and nobody is told: each side finds out by its own time-outs.";
         return Some(say(format!("{} is cut off.", view.name(alone)), why));
     }
     let (from, to) = (view.name(from), view.name(to));
@@ -201,11 +201,10 @@ fn apart(world: &World, view: &ClusterView) -> Option<Headline> {
     Some(say(title, format!("Between {from} and {to}. Nobody is told: each side finds out by its own time-outs.")))
 }
 
-/// Every one of its several links is cut, both ways.
+/// Every one of its links is cut, both ways.
 fn is_cut_off(view: &ClusterView, node: NodeId) -> bool {
-    let links: Vec<_> = view.links.iter().filter(|link| link.a == node || link.b == node).collect();
-    let is_cut = |link: &&LinkView| link.forth.state == LaneState::Cut && link.back.state == LaneState::Cut;
-    links.len() > 1 && links.iter().all(is_cut)
+    let goes_on = |link: &LinkView| link.forth.state != LaneState::Cut || link.back.state != LaneState::Cut;
+    !view.links.iter().any(|link| (link.a == node || link.b == node) && goes_on(link))
 }
 
 fn out_of_sync(view: &ClusterView) -> Option<Headline> {
