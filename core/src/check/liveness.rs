@@ -6,6 +6,7 @@ use super::log::whole::Held;
 use super::watches::Awaited;
 use super::wiring::Hook;
 use super::{Checks, Findings, ReadLog, listed, or_none};
+use crate::api::command::Command;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::id::{BrokerId, ControllerEpoch, KeeperId, NodeId, SessionId, TopicPartition, Zxid};
@@ -143,8 +144,10 @@ impl<'a> Nodes<'a> {
                     (client.waits_since(), format!("{} questions", client.in_flight()))
                 }
                 Client::Admin(admin) => match admin.waits() {
-                    Some((command, since)) => (Some(since), format!("\"{command}\"")),
-                    None => (None, String::new()),
+                    Some((command, since)) if can_be_done(command, self.brokers.len() as u32) => {
+                        (Some(since), format!("\"{command}\""))
+                    }
+                    Some(_) | None => (None, String::new()),
                 },
                 Client::Consumer(_) => (None, String::new()),
             };
@@ -289,6 +292,11 @@ pub fn partition(
     if hw < end && still {
         find.fire("LIVE-5", || format!("the high watermark of {name} stands at {hw}, the log ends at {end}"));
     }
+}
+
+/// Whether so many live brokers can do it: an administrator asks for a topic until there are enough.
+pub fn can_be_done(command: &Command, live: u32) -> bool {
+    !matches!(command, Command::CreateTopic(topic) if topic.replicas > live)
 }
 
 /// LIVE-6. `waits`: how long the oldest of what was asked has waited.

@@ -1,6 +1,7 @@
 //! What must have come back.
 
 use super::*;
+use crate::api::command::{Command, TopicSpec};
 use crate::broker::znodes::PartitionState;
 use crate::check::isr::Partition;
 use crate::check::liveness::{self, Led, Standing};
@@ -103,6 +104,15 @@ fn a_keeper_that_stands_still() {
     };
     assert_eq!(check(Span::secs(1)), None);
     assert_eq!(check(Span::millis(1_001)), Some("LIVE-1"));
+}
+
+/// With one of three brokers down for good.
+#[test]
+fn a_topic_of_more_replicas_than_there_are_brokers_is_not_owed() {
+    let topic = TopicSpec { name: "orders".into(), partitions: 1, replicas: 3, min_isr: 1, unclean: false };
+    let create = Command::CreateTopic(topic);
+    assert_eq!((liveness::can_be_done(&create, 3), liveness::can_be_done(&create, 2)), (true, false));
+    assert!(liveness::can_be_done(&Command::ElectPreferred(orders()), 2));
 }
 
 #[test]
