@@ -3,6 +3,7 @@
 use super::leading::ticks;
 use super::peer::{Fx, Peer, State};
 use super::{Config, Effect, Role};
+use crate::api::peer::ChannelKind;
 use crate::id::{KeeperId, ZabEpoch, Zxid};
 use crate::time::{Instant, Now, Wake};
 
@@ -97,9 +98,17 @@ impl Peer {
         self.try_to_register(now, fx);
     }
 
-    /// One try to reach the leader.
+    /// One try to reach the leader. None is lost while the channel that it closed, not leading yet, is not up again: two
+    /// peers that conclude a moment apart would otherwise elect and refuse each other for ever. (Apache's learner dials
+    /// anew for each try.)
     pub(super) fn try_to_register(&mut self, now: Now, fx: &mut Fx) {
+        let State::Following(following) = &self.state else { return };
+        let is_closed = following.refused && self.channel(following.leader, ChannelKind::Quorum).is_none();
         let State::Following(following) = &mut self.state else { return };
+        if is_closed && now.at < following.deadline {
+            following.retry_at = now.at + self.config.finalize_wait / 2;
+            return;
+        }
         if following.tries >= TRIES {
             return self.step_down("its leader cannot be reached", now, fx);
         }

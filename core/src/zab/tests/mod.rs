@@ -7,7 +7,7 @@ use crate::id::NodeId;
 use crate::machine::{Effects, Machine};
 use crate::ordered::{OrdMap, OrdSet};
 use crate::rules::{NewleaderAck, ProposalAck};
-use crate::time::{Instant, Now, UnixMillis};
+use crate::time::{Instant, Now, Span, UnixMillis};
 use std::collections::VecDeque;
 
 mod phases;

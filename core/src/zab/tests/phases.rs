@@ -307,3 +307,41 @@ fn a_crash_between_history_and_epoch_is_no_reason_to_stay_down() {
         (Role::Following { leader: KeeperId(3), serving: true }, "a".to_owned())
     );
 }
+
+/// keeper-2, elected by both, refuses keeper-1 once, since it has not concluded yet; then their channel is down for a
+/// while. Gives whether keeper-1 still follows after each of its wakes until `up`, and what it does when the channel is up.
+fn refused_and_late(up: Span) -> (Vec<bool>, Vec<PacketType>) {
+    let mut world = Ensemble::new(&[1, 2]);
+    world.start(&[1]);
+    let mut peer = world.nodes.get_mut(&1).and_then(|node| node.peer.take()).unwrap();
+    let channel = |generation| Channel { peer: NodeId::keeper(2), kind: ChannelKind::Quorum, generation };
+    let mut at = Instant::ZERO;
+    let now = |at| Now { at, wall: UnixMillis(0) };
+    let mut fx = Effects::default();
+    peer.step(now(at), Input::Up { channel: channel(1) }, &mut fx);
+    peer.elect_by_oracle(KeeperId(2), now(at), &mut fx);
+    peer.step(now(at), Input::Down { channel: channel(1) }, &mut fx);
+    fx = Effects::default();
+    let mut follows = Vec::new();
+    while at < Instant::ZERO + up {
+        follows.push(matches!(peer.role(), Role::Following { .. }));
+        at = peer.wake_at().unwrap().at;
+        peer.step(now(at), Input::Wake, &mut fx);
+    }
+    peer.step(now(at), Input::Up { channel: channel(2) }, &mut fx);
+    peer.step(now(peer.wake_at().unwrap().at), Input::Wake, &mut fx);
+    let sent = fx.effects.iter().filter_map(|effect| match effect {
+        Effect::Send { packet, .. } => Some(packet.kind),
+        _ => None,
+    });
+    (follows, sent.collect())
+}
+
+#[test]
+fn no_try_is_lost_while_the_channel_that_a_leader_closed_is_down() {
+    let (follows, sent) = refused_and_late(Span::secs(2));
+    assert!(follows.len() > 10 && follows.iter().all(|follows| *follows), "{follows:?}");
+    assert_eq!(sent, [PacketType::FollowerInfo]);
+    let (follows, _) = refused_and_late(Span::secs(21));
+    assert!(follows.iter().any(|follows| !follows), "initLimit is ten ticks of two seconds");
+}
