@@ -100,6 +100,11 @@ impl Default for Registration {
 impl Broker {
     pub(super) fn on_keeper_events(&mut self, now: Now, events: Vec<Event<Question>>, fx: &mut Effects<Effect>) {
         for event in events {
+            if let Event::Connected { .. } = event {
+                // An ensemble that was interrupted gives every session a whole time-out more, that of whoever holds our
+                // id as well.
+                self.registration.refused_since = None;
+            }
             match event {
                 Event::Connected { session, new: true } => self.on_session(now, session, fx),
                 Event::Connected { new: false, .. } => {
