@@ -206,6 +206,10 @@ impl Peer {
                 fx.emit(Effect::FromLeader { packet });
             }
             PacketType::Sync | PacketType::Revalidate => {}
+            // By votes of before each took the other for the leader: neither is.
+            PacketType::FollowerInfo | PacketType::ObserverInfo => {
+                self.step_down("its leader takes it for the leader", now, fx);
+            }
             PacketType::LeaderInfo
             | PacketType::Diff
             | PacketType::Trunc
@@ -219,8 +223,6 @@ impl Peer {
             | PacketType::Request
             | PacketType::Ack
             | PacketType::AckEpoch
-            | PacketType::FollowerInfo
-            | PacketType::ObserverInfo
             | PacketType::CommitAndActivate
             | PacketType::InformAndActivate => {
                 self.step_down(breach::OUT_OF_TURN, now, fx);
