@@ -109,9 +109,10 @@ impl Cluster {
         self.partitions.iter()
     }
 
-    /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync.
+    /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync. Of a topic that is not there,
+    /// what is owed is its creation, to whoever asks for that.
     pub fn takes_writes(&self, partition: &TopicPartition) -> bool {
-        let Some(told) = self.partitions.get(partition) else { return true };
+        let Some(told) = self.partitions.get(partition) else { return false };
         let enough = |state: &PartitionState| {
             state.leader.is_some() && state.isr.len() as u32 >= self.min_isr(&partition.topic, told.assigned.len())
         };

@@ -101,6 +101,7 @@ fn a_write_is_owed_while_enough_are_in_sync() {
     assert!(takes(Some(A), &[A, B]));
     assert!(!takes(Some(A), &[A]));
     assert!(!takes(None, &[A, B]));
+    assert!(!after(&[]).0.takes_writes(&TopicPartition::new("not-there", 0)));
 }
 
 #[test]
