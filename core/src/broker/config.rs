@@ -87,19 +87,15 @@ impl Setting for Span {
 
 impl Setting for Cleanup {
     fn parse(text: &str) -> Option<Self> {
-        let mut policies = text.split(',').map(str::trim);
-        let (mut delete, mut compact) = (false, false);
-        policies
-            .all(|policy| {
-                delete |= policy == "delete";
-                compact |= policy == "compact";
-                matches!(policy, "delete" | "compact")
-            })
-            .then_some(match (delete, compact) {
-                (true, true) => Cleanup::CompactAndDelete,
-                (false, true) => Cleanup::Compact,
-                (_, false) => Cleanup::Delete,
-            })
+        let policies: Vec<&str> = text.split(',').map(str::trim).collect();
+        if !policies.iter().all(|policy| matches!(*policy, "delete" | "compact")) {
+            return None;
+        }
+        Some(match (policies.contains(&"delete"), policies.contains(&"compact")) {
+            (true, true) => Cleanup::CompactAndDelete,
+            (false, true) => Cleanup::Compact,
+            (_, false) => Cleanup::Delete,
+        })
     }
     fn show(&self) -> String {
         match self {

@@ -4,9 +4,8 @@
 use super::partition::follower::Phase;
 use super::partition::{Context, Partition};
 use crate::api::kafka::{
-    EARLIEST, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ListOffsetsPartition,
-    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic, Request,
+    EARLIEST, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ListOffsetsRequest,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic, Request,
 };
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
@@ -168,18 +167,8 @@ fn ask_epoch_ends<'a>(of: impl Iterator<Item = &'a Partition>, me: BrokerId) -> 
 
 /// Asks for one end of the leader's log.
 pub fn ask_range(partition: &Partition, end: i64, start: Option<Offset>, me: BrokerId) -> (Asked, Request) {
-    let line = ListOffsetsPartition {
-        partition: partition.name().partition,
-        current_leader_epoch: partition.leader_epoch(),
-        timestamp: end,
-        ..ListOffsetsPartition::default()
-    };
-    let topic = ListOffsetsTopic {
-        name: partition.name().topic.clone(),
-        partitions: vec![line],
-        ..ListOffsetsTopic::default()
-    };
-    let request = ListOffsetsRequest { replica_id: me, topics: vec![topic], ..ListOffsetsRequest::default() };
+    let question = ListOffsetsRequest::of_one(partition.name(), partition.leader_epoch(), end);
+    let request = ListOffsetsRequest { replica_id: me, ..question };
     let (partition, epoch) = (partition.name().clone(), partition.leader_epoch());
     (Asked::Range { partition, epoch, start }, Request::ListOffsets(request))
 }
@@ -231,12 +220,6 @@ pub fn on_epoch_ends(
             }
         }
     }
-}
-
-/// The one offset that a ListOffsets answer holds.
-pub fn listed_offset(answer: &ListOffsetsResponse) -> Option<Offset> {
-    let part = answer.topics.first()?.partitions.first()?;
-    (part.error.is_none() && part.offset >= Offset::ZERO).then_some(part.offset)
 }
 
 /// The answer to OffsetsForLeaderEpoch about one partition.

@@ -43,9 +43,11 @@ impl Orders {
 
     fn answer(&mut self, topic: Arc<str>, topic_id: TopicId, partition: i32, error: ErrorCode) {
         let answered = LeaderAndIsrPartitionError { topic: topic.clone(), partition, error, ..Default::default() };
-        match self.done.last_mut().filter(|last| {
+        // Without ids, as in old versions, names tell topics apart.
+        let is_same = |last: &&mut LeaderAndIsrTopicError| {
             last.topic_id == topic_id && last.partitions.last().is_some_and(|other| other.topic == topic)
-        }) {
+        };
+        match self.done.last_mut().filter(is_same) {
             Some(last) => last.partitions.push(answered),
             None => {
                 self.done.push(LeaderAndIsrTopicError { topic_id, partitions: vec![answered], ..Default::default() })

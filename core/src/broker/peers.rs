@@ -243,7 +243,7 @@ impl Broker {
                 fetcher::on_epoch_ends(&asked, &answer, &mut self.partitions, &at, fx);
             }
             (Asked::Range { partition, epoch, start: None }, Response::ListOffsets(answer)) => {
-                if let Some(start) = fetcher::listed_offset(&answer)
+                if let Some(start) = answer.of_one()
                     && let Some(ours) = self.partitions.get(&partition).filter(|ours| ours.leader_epoch() == epoch)
                 {
                     let (asked, request) = fetcher::ask_range(ours, LATEST, Some(start), self.id);
@@ -254,7 +254,7 @@ impl Broker {
                 }
             }
             (Asked::Range { partition, epoch, start: Some(start) }, Response::ListOffsets(answer)) => {
-                let end = fetcher::listed_offset(&answer).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR);
+                let end = answer.of_one().ok_or(ErrorCode::UNKNOWN_SERVER_ERROR);
                 if let Some(ours) = self.partitions.get_mut(&partition) {
                     ours.on_leader_range(epoch, end.map(|end| (start, end)), &at, fx);
                 }

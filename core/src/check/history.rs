@@ -138,7 +138,7 @@ impl Histories {
             }
             ClientNote::Read { partition, base, records, first, high_watermark } => {
                 if let Some(ghost) = logs.ghost(partition) {
-                    let read = readers::Batch { base: base.0, records: *records, first: *first };
+                    let read = readers::Piece { base: base.0, records: *records, first: *first };
                     self.readers.on_read(partition, read, high_watermark.0, ghost, find);
                 }
             }

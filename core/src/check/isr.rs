@@ -42,6 +42,16 @@ impl Partition {
     }
 }
 
+/// What a replica knows of the state of its partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub topic_id: TopicId,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: PartitionEpoch,
+    /// The ISR, of a leader.
+    pub isr: Option<&'a [BrokerId]>,
+}
+
 /// What the znodes of the brokers' side say.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
@@ -55,10 +65,10 @@ pub struct Cluster {
     min_isr: OrdMap<Arc<str>, u32>,
     /// Brokers that started again, and no controller has said since that it takes them in.
     restarted: OrdSet<BrokerId>,
-    /// Topics that somebody wants deleted.
-    deleting: OrdSet<Arc<str>>,
     /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
     unaware: Vec<(TopicPartition, BrokerId)>,
+    /// Topics that somebody wants deleted.
+    deleting: OrdSet<Arc<str>>,
     /// Unclean elections that operators asked for and that have not taken place.
     unclean_asked: OrdMap<TopicPartition, u32>,
     /// Topics whose settings were made to allow unclean elections since the world began; `None`: those of every broker.
@@ -87,16 +97,6 @@ fn topic_of(path: &str) -> Option<&str> {
 /// The topic whose end a path asks for.
 fn deleted_topic(path: &str) -> Option<&str> {
     path.strip_prefix(znodes::DELETE_TOPICS)?.strip_prefix('/')
-}
-
-/// What a replica knows of the state of its partition.
-#[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    pub topic_id: TopicId,
-    pub leader_epoch: LeaderEpoch,
-    pub partition_epoch: PartitionEpoch,
-    /// The ISR, of a leader.
-    pub isr: Option<&'a [BrokerId]>,
 }
 
 /// The topic whose settings a path holds.

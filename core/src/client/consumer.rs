@@ -3,10 +3,9 @@
 //! One Fetch is out for each leader. It tells what it reads, so that a checker can compare all readers. Of each new
 //! leader it asks where the partition ends, and tells that too: it must not be less than it was (KIP-207).
 
-use super::links::{Arrived, Led, Links, is_retriable};
+use super::links::{Arrived, Links, is_retriable};
 use crate::api::kafka::{
-    self, EARLIEST, ErrorCode, FetchPartition, FetchRequest, FetchResponse, FetchTopic, LATEST, ListOffsetsPartition,
-    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+    self, EARLIEST, ErrorCode, FetchPartition, FetchRequest, FetchResponse, FetchTopic, LATEST, ListOffsetsRequest,
 };
 use crate::id::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::machine::Effects;
@@ -127,7 +126,7 @@ impl Consumer {
                 self.on_fetched(now, &from, answer, fx);
             }
             Arrived::Answer { what: Asked::Earliest { partition }, response: kafka::Response::ListOffsets(answer) } => {
-                match (listed(answer), self.reading.get_mut(&partition)) {
+                match (answer.of_one(), self.reading.get_mut(&partition)) {
                     (Some(start), Some(reading)) => {
                         fx.note(ClientNote::Reset { partition, from: reading.next, to: start });
                         *reading = Reading { next: start, end: reading.end.clone(), ..Reading::default() };
@@ -138,7 +137,7 @@ impl Consumer {
             Arrived::Answer {
                 what: Asked::Latest { partition, epoch },
                 response: kafka::Response::ListOffsets(answer),
-            } => match (listed(answer), self.reading.get_mut(&partition)) {
+            } => match (answer.of_one(), self.reading.get_mut(&partition)) {
                 (Some(end), Some(reading)) => {
                     reading.end = End { epoch, ..End::default() };
                     fx.note(ClientNote::EndTold { partition, end, epoch });
@@ -212,7 +211,13 @@ impl Consumer {
                 continue;
             }
             let what = Asked::Latest { partition: partition.clone(), epoch: led.epoch };
-            end.busy = self.links.ask(now.at, led.leader, what, list_offsets(partition, led, LATEST).into(), fx);
+            end.busy = self.links.ask(
+                now.at,
+                led.leader,
+                what,
+                ListOffsetsRequest::of_one(partition, led.epoch, LATEST).into(),
+                fx,
+            );
             end.not_before = if end.busy { Instant::ZERO } else { now.at + self.config.backoff };
         }
     }
@@ -243,7 +248,7 @@ impl Consumer {
             });
         }
         for (partition, led) in lost {
-            let request = list_offsets(&partition, led, EARLIEST);
+            let request = ListOffsetsRequest::of_one(&partition, led.epoch, EARLIEST);
             let what = Asked::Earliest { partition: partition.clone() };
             if !self.links.ask(now.at, led.leader, what, request.into(), fx) {
                 self.back_off(now.at, &partition);
@@ -269,24 +274,6 @@ impl Consumer {
             }
         }
     }
-}
-
-fn list_offsets(partition: &TopicPartition, led: Led, timestamp: i64) -> ListOffsetsRequest {
-    let wanted = ListOffsetsPartition {
-        partition: partition.partition,
-        current_leader_epoch: led.epoch,
-        timestamp,
-        ..ListOffsetsPartition::default()
-    };
-    let topic =
-        ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![wanted], ..ListOffsetsTopic::default() };
-    ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() }
-}
-
-/// The offset of an answer about one partition, unless it was refused.
-fn listed(answer: ListOffsetsResponse) -> Option<Offset> {
-    let part = answer.topics.into_iter().flat_map(|topic| topic.partitions).next()?;
-    (part.error == ErrorCode::NONE).then_some(part.offset)
 }
 
 /// Takes what arrived for a partition, and tells it. Gives the number of records.

@@ -2,7 +2,7 @@
 
 use super::ErrorCode;
 use super::table::message;
-use crate::id::{BrokerId, LeaderEpoch};
+use crate::id::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::record::offset::Offset;
 use std::sync::Arc;
 
@@ -83,5 +83,28 @@ message! {
         /// The largest epoch not above the asked one; version 0 cannot say (KIP-279).
         leader_epoch: LeaderEpoch [since(1)] = LeaderEpoch::NONE,
         end_offset: Offset [ALL] = Offset(-1),
+    }
+}
+
+impl ListOffsetsRequest {
+    /// A client's question about one partition, for its leader of this epoch.
+    pub fn of_one(partition: &TopicPartition, current_leader_epoch: LeaderEpoch, timestamp: i64) -> ListOffsetsRequest {
+        let line = ListOffsetsPartition {
+            partition: partition.partition,
+            current_leader_epoch,
+            timestamp,
+            ..ListOffsetsPartition::default()
+        };
+        let name = partition.topic.clone();
+        let topic = ListOffsetsTopic { name, partitions: vec![line], ..ListOffsetsTopic::default() };
+        ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() }
+    }
+}
+
+impl ListOffsetsResponse {
+    /// The offset in the answer about one partition, unless it was refused or there is none.
+    pub fn of_one(&self) -> Option<Offset> {
+        let part = self.topics.first()?.partitions.first()?;
+        (part.error.is_none() && part.offset >= Offset::ZERO).then_some(part.offset)
     }
 }

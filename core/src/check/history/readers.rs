@@ -9,7 +9,7 @@ use crate::ordered::OrdMap;
 
 /// What was read in one piece.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch {
+pub struct Piece {
     pub base: i64,
     pub records: u32,
     /// What its first record holds.
@@ -35,12 +35,12 @@ impl Readers {
     pub fn on_read(
         &mut self,
         partition: &TopicPartition,
-        read: Batch,
+        read: Piece,
         high_watermark: i64,
         ghost: &Ghost,
         find: &mut Findings,
     ) {
-        let Batch { base, records, first } = read;
+        let Piece { base, records, first } = read;
         let last = base + i64::from(records) - 1;
         if let Some(known) = self.known(partition, ghost, find) {
             known.upto = known.upto.max(last + 1);

@@ -411,7 +411,7 @@ impl World {
     /// After a step: the checkers look, the effects take place, the notes are told, the next wake is planned.
     fn finish_step(&mut self, at: usize, mut fx: Effects<Effect>) {
         if let Some(machine) = &self.hosts[at].machine {
-            let seen = Seen { at: self.now, entry: self.newest, node: self.hosts[at].id };
+            let seen = self.seen(at);
             self.checks.stepped(seen, machine, &fx, &mut self.counts);
         }
         let node = self.hosts[at].id;

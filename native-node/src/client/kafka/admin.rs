@@ -5,8 +5,8 @@ use super::{Again, Client, Error, may_pass, passes, refused, unexpected};
 use bytes::Bytes;
 use glasshouse_core::api::kafka::{
     CreatableAssignment, CreatableConfig, CreatableTopic, CreateTopicsRequest, CreatedTopic, DeleteTopic,
-    DeleteTopicsRequest, DescribeConfigsRequest, DescribeConfigsResource, ErrorCode, InitProducerIdRequest,
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, Request, Response,
+    DeleteTopicsRequest, DescribeConfigsRequest, DescribeConfigsResource, EARLIEST, ErrorCode, InitProducerIdRequest,
+    LATEST, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, Request, Response,
 };
 use glasshouse_core::id::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
 use glasshouse_core::node::Address;
@@ -276,8 +276,8 @@ impl Client {
 
 fn offsets_request(topic: &Arc<str>, partitions: &[i32], at: At, leader: BrokerId) -> ListOffsetsRequest {
     let timestamp = match at {
-        At::Earliest => -2,
-        At::Latest | At::LogEnd => -1,
+        At::Earliest => EARLIEST,
+        At::Latest | At::LogEnd => LATEST,
         At::Time(millis) => millis.max(0),
     };
     let part =
