@@ -10,6 +10,7 @@ use crate::net::outbox::Outbox;
 use crate::observe::recorder::Recorder;
 use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
+use glasshouse_core::api::storage::StoreOp;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
 use glasshouse_core::node::{Effect, Input};
@@ -19,10 +20,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 /// Effects after which a batch is performed, however much still waits.
 const BATCH: usize = 512;
+/// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
+/// the node itself wants to go on with.
+const FILES: usize = 32;
 
 /// How a node's run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +66,10 @@ pub struct Host {
     pub(crate) stones: Stones,
     doors: Doors,
     pub(crate) fx: Effects<Effect>,
+    /// How many of the effects are about whole files.
+    pub(crate) files: usize,
+    /// What was due was done in this turn.
+    woken: bool,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -88,6 +97,8 @@ impl Host {
             dials: Dials::new(sender, stones.clone()),
             own: VecDeque::new(),
             conns: BTreeMap::new(),
+            files: 0,
+            woken: false,
             ended: None,
             node,
             store,
@@ -113,6 +124,7 @@ impl Host {
                 }
                 return ended;
             }
+            self.woken = false;
             let first = self.next().await;
             // Thrown while it waited, a pause holds what came first.
             self.stones.paused().await;
@@ -133,6 +145,9 @@ impl Host {
                 self.doors.open();
             }
             self.observer.counters.turned(began.elapsed());
+            // Much may be due at once, for seconds; what was said meanwhile has to reach the sockets, the session's pings
+            // among it, and they share this thread.
+            yield_now().await;
         }
     }
 
@@ -155,15 +170,18 @@ impl Host {
         }
     }
 
-    /// What is there already. Its own answers come first, then what is overdue: a flood of requests starves no timer.
+    /// What is there already. Its own answers come first, then what is overdue, once in a turn: a flood of requests
+    /// starves no timer, and much that is due at once starves no request.
     fn next_now(&mut self) -> Option<Incoming> {
         if let Some(own) = self.own.pop_front() {
             return Some(Incoming::Input(own));
         }
-        if self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at) {
+        let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
+        if is_due && !std::mem::replace(&mut self.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
-        self.inbox.try_recv().ok()
+        let again = is_due && self.files < FILES;
+        self.inbox.try_recv().ok().or(again.then_some(Incoming::Input(Input::Wake)))
     }
 
     fn take(&mut self, incoming: Incoming) {
@@ -211,9 +229,26 @@ impl Host {
         self.observer.counters.heard(&input);
         let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
+        self.files += self.fx.effects[before..].iter().filter(|effect| is_about_files(effect)).count();
         if let Some(recorder) = &mut self.recorder {
             recorder.stepped(&self.fx.effects[before..], &self.node);
         }
         self.observer.told(now.at, &mut self.fx.notes);
     }
+}
+
+/// Whether it makes, replaces or removes files.
+fn is_about_files(effect: &Effect) -> bool {
+    use StoreOp::{CreateLog, DeleteLog, DropSegments, LeaderEpochs, Producers, RestartLog, Roll};
+    let Effect::Store { op, .. } = effect else { return false };
+    matches!(
+        op,
+        CreateLog { .. }
+            | DeleteLog
+            | DropSegments { .. }
+            | LeaderEpochs { .. }
+            | Producers { .. }
+            | RestartLog { .. }
+            | Roll { .. }
+    )
 }

@@ -19,8 +19,9 @@ use crate::queue::Queue;
 use crate::time::Now;
 use std::sync::Arc;
 
-/// Partitions that are taken in one step.
-const AT_ONCE: usize = 128;
+/// Partitions that are taken in one step. Each may mean a folder and five files, and a file system may take several
+/// milliseconds for them.
+const AT_ONCE: usize = 16;
 
 /// A LeaderAndIsr that is being obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

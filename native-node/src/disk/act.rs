@@ -59,6 +59,9 @@ impl Act {
     }
 }
 
+/// Files and folders, over which the whole file system is synced instead of each of them.
+pub(super) const FEW: usize = 64;
+
 /// What a lane has changed since it was last synced.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
@@ -146,21 +149,35 @@ impl Dirty {
         self.folders.insert(folder);
     }
 
-    /// Makes all of it durable, but for what can be made anew. One `fdatasync` for each file.
+    /// Makes all of it durable, but for what can be made anew. One `fdatasync` for each file; where they are many, the
+    /// file system as a whole, which commits once what would be a commit for each.
     ///
     /// # Errors
     /// Of the disk.
     pub(super) fn sync(&mut self) -> Result<(), DiskError> {
-        for slot in std::mem::take(&mut self.aside) {
-            if let Some(file) = slot.file()? {
+        let Dirty { files, aside, folders, .. } = self.take();
+        let some = aside.first().or_else(|| files.values().next().map(|(slot, _)| slot));
+        let many = some.filter(|_| files.len() + aside.len() + folders.len() > FEW).map(|slot| slot.ground().clone());
+        if let Some(ground) = &many {
+            ground.sync_all()?;
+        }
+        for slot in &aside {
+            if many.is_none()
+                && let Some(file) = slot.file()?
+            {
                 slot.sync(&file)?;
-                slot.take_name()?;
+            }
+            slot.take_name()?;
+        }
+        match many {
+            // The files are durable by then, their new names are not.
+            Some(_) if aside.is_empty() && folders.is_empty() => Ok(()),
+            Some(ground) => ground.sync_all(),
+            None => {
+                files.values().try_for_each(|(slot, file)| slot.sync(file))?;
+                folders.iter().try_for_each(|folder| sync_folder(folder))
             }
         }
-        for (slot, file) in std::mem::take(&mut self.files).into_values() {
-            slot.sync(&file)?;
-        }
-        std::mem::take(&mut self.folders).iter().try_for_each(|folder| sync_folder(folder))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -57,6 +57,14 @@ impl Faults {
         if self.say(FDATASYNC)? { Err(Errno::IO.into()) } else { file.sync_data() }
     }
 
+    /// `syncfs` of the file system that the folder lies in.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn sync_all(&self, folder: &File) -> io::Result<()> {
+        if self.say(FDATASYNC)? { Err(Errno::IO.into()) } else { Ok(rustix::fs::syncfs(folder)?) }
+    }
+
     fn say(&self, fault: &str) -> io::Result<bool> {
         let Some(file) = self.file.get() else { return Ok(false) };
         match fs::read_to_string(file) {

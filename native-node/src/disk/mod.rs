@@ -130,10 +130,11 @@ impl FileDisk {
     /// One sentence for the operator.
     pub fn open(folder: &Path, identity: &Identity, hold: Hold, done: Done) -> Result<FileDisk, String> {
         let (lock, contents) = folder::take(folder, identity)?;
-        let ground = Arc::new(Ground::new(folder.to_path_buf()));
+        let ground = Ground::new(folder.to_path_buf())
+            .map_err(|error| format!("the folder {} cannot be used: {error}", folder.display()))?;
         let mut disk = FileDisk {
             syncer: Syncer::new(format!("{} sync", identity.node), done, Arc::new(lock)),
-            ground,
+            ground: Arc::new(ground),
             hold,
             names: BTreeMap::new(),
             files: BTreeMap::new(),

@@ -1,16 +1,11 @@
 //! Everything durable, now: once when a node starts, and once when it stops in order.
 
-use super::act::{Dirty, is_derived};
-use super::slot::trouble;
+use super::act::{Dirty, FEW, is_derived};
 use super::{FileDisk, Hold};
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::store::disk::{Disk, DiskError, FileId};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
-
-/// Files that were found, over which the whole file system is synced instead of each of them.
-const FEW: usize = 64;
 
 impl FileDisk {
     /// Everything is durable when it returns, as before an orderly stop.
@@ -34,6 +29,12 @@ impl FileDisk {
                     self.count(at, |dirty| drop(dirty.files.insert(id, (slot, file))));
                 }
             }
+        }
+        if self.dirty_files > FEW {
+            // What follows finds little left to do, file by file.
+            self.ground.sync_all()?;
+        }
+        for at in 0..self.lanes.len() {
             let dirty = self.lanes[at].dirty.take();
             if !dirty.is_empty() || !self.lanes[at].held.is_empty() {
                 self.submit_job(at, dirty, false)?;
@@ -61,8 +62,7 @@ impl FileDisk {
         let files = found(self);
         let root = self.ground.root.clone();
         if files.len() + folders.len() > FEW {
-            let synced = File::open(&root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
-            return synced.map_err(|error| trouble(&root, "syncfs", &error));
+            return self.ground.sync_all();
         }
         let checkpoint = self.lane(&Lane::Checkpoint);
         for id in files {

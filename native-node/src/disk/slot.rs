@@ -23,6 +23,8 @@ const ASIDE: &str = ".new";
 #[derive(Debug)]
 pub(super) struct Ground {
     pub(super) root: PathBuf,
+    /// Open from the start: what of the file system could not be written back since, a sync of it all reports here.
+    folder: File,
     pub(super) faults: Faults,
     /// Held by whoever changes what a name means.
     names: Mutex<()>,
@@ -30,8 +32,19 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) fn new(root: PathBuf) -> Ground {
-        Ground { root, faults: Faults::default(), names: Mutex::new(()), aside: AtomicU64::new(0) }
+    /// # Errors
+    /// The folder cannot be opened.
+    pub(super) fn new(root: PathBuf) -> io::Result<Ground> {
+        let folder = File::open(&root)?;
+        Ok(Ground { root, folder, faults: Faults::default(), names: Mutex::new(()), aside: AtomicU64::new(0) })
+    }
+
+    /// Makes the whole file system durable in one go, where there are too many files to sync each.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn sync_all(&self) -> Result<(), DiskError> {
+        self.faults.sync_all(&self.folder).map_err(|error| trouble(&self.root, "syncfs", &error))
     }
 }
 
@@ -73,6 +86,10 @@ impl Slot {
     /// A file that lies in the folder.
     pub(super) fn found(id: FileId, name: FileName, inode: u64, ground: Arc<Ground>) -> Slot {
         Slot { id, name, ground, state: Mutex::new(State { place: Place::Here, file: None, inode }) }
+    }
+
+    pub(super) fn ground(&self) -> &Arc<Ground> {
+        &self.ground
     }
 
     /// The node's folder.

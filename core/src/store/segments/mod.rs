@@ -227,6 +227,11 @@ impl PartitionLog {
 
     /// Writes a producer snapshot. Those before the oldest segment go when segments are dropped.
     pub fn snapshot_producers(&mut self, disk: &mut impl Disk, snapshot: &ProducerSnapshot) {
+        // As Apache does, not where there is one already, nor for a log without records.
+        let is_empty = self.segments.first_key_value().is_none_or(|(base, _)| *base == snapshot.upto);
+        if is_empty && snapshot.entries.is_empty() || self.snapshots.contains(&snapshot.upto) {
+            return;
+        }
         let file = name(&self.folder, snapshot.upto, "snapshot");
         disk.replace(&Lane::Checkpoint, &file, &[snapshot.to_bytes()]);
         self.snapshots.insert(snapshot.upto);
