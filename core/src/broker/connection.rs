@@ -47,19 +47,22 @@ struct Connection {
 struct Slot {
     version: i16,
     correlation: i32,
+    /// The client wants no answer (acks = 0).
+    is_silent: bool,
     answer: Option<Response<LogRange>>,
 }
 
 impl Connections {
-    /// A request came in: its answer has a place now.
-    pub fn on_request(&mut self, conn: ConnId, version: i16, correlation: i32) -> Asker {
+    /// A request came in: its answer has a place now. `is_silent`: it wants none.
+    pub fn on_request(&mut self, conn: ConnId, version: i16, correlation: i32, is_silent: bool) -> Asker {
         let connection = self.open.entry(conn).or_default();
         let seq = connection.first + connection.slots.len() as u64;
-        connection.slots.push_back(Slot { version, correlation, answer: None });
+        connection.slots.push_back(Slot { version, correlation, is_silent, answer: None });
         Asker::Client { conn, seq }
     }
 
-    /// The answer to request `seq`; it leaves when all before it have.
+    /// The answer to request `seq`; it leaves when all before it have. One who wants no answer is hung up on when
+    /// something failed, which is how it hears of it and asks for new metadata.
     pub fn answer(&mut self, conn: ConnId, seq: u64, response: Response<LogRange>, fx: &mut Effects<Effect>) {
         let Some(connection) = self.open.get_mut(&conn) else { return };
         let Some(slot) = seq.checked_sub(connection.first).and_then(|at| connection.slots.get_mut(at as usize)) else {
@@ -69,9 +72,13 @@ impl Connections {
         slot.answer = Some(response);
         while let Some(slot) = connection.slots.pop_front_if(|slot| slot.answer.is_some()) {
             connection.first += 1;
-            if let Some(body) = slot.answer {
+            let Some(body) = slot.answer else { continue };
+            if !slot.is_silent {
                 let reply = Reply::Kafka { version: slot.version, correlation: slot.correlation, body };
                 fx.emit(Effect::Reply { conn, reply });
+            } else if has_failed(&body) {
+                self.open.remove(&conn);
+                return fx.emit(Effect::Close { conn });
             }
         }
     }
@@ -89,10 +96,18 @@ impl Connections {
     }
 }
 
+/// Whether some partition of a Produce was not written.
+fn has_failed(answer: &Response<LogRange>) -> bool {
+    let Response::Produce(answer) = answer else { return false };
+    answer.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error.is_error())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kafka::{ApiVersionsResponse, ErrorCode};
+    use crate::api::kafka::{
+        ApiVersionsResponse, ErrorCode, ProducePartitionResponse, ProduceResponse, ProduceTopicResponse,
+    };
 
     #[test]
     fn answers_leave_in_the_order_of_their_requests() {
@@ -101,7 +116,7 @@ mod tests {
         let conn = ConnId(7);
         for correlation in 1..=3 {
             let seq = correlation as u64 - 1;
-            assert_eq!(connections.on_request(conn, 0, correlation), Asker::Client { conn, seq });
+            assert_eq!(connections.on_request(conn, 0, correlation, false), Asker::Client { conn, seq });
         }
         let answer = |code| Response::from(ApiVersionsResponse { error: ErrorCode(code), ..Default::default() });
         connections.answer(conn, 1, answer(2), &mut fx);
@@ -119,5 +134,28 @@ mod tests {
         connections.on_closed(conn);
         connections.answer(conn, 2, answer(3), &mut fx);
         assert_eq!(fx.effects.len(), 2);
+    }
+
+    /// As Apache does (KafkaApis.handleProduceRequest): without it, such a producer would never look for a new leader.
+    #[test]
+    fn a_client_that_wants_no_answer_is_hung_up_on_when_it_failed() {
+        let mut connections = Connections::default();
+        let mut fx = Effects::default();
+        let conn = ConnId(7);
+        let produced = |error| {
+            let partitions = vec![ProducePartitionResponse { error, ..Default::default() }];
+            let topics = vec![ProduceTopicResponse { partitions, ..Default::default() }];
+            Response::from(ProduceResponse { topics, ..Default::default() })
+        };
+        for correlation in 1..=3 {
+            let _ = connections.on_request(conn, 9, correlation, correlation != 2);
+        }
+        connections.answer(conn, 0, produced(ErrorCode::NONE), &mut fx);
+        connections.answer(conn, 2, produced(ErrorCode::NOT_LEADER_OR_FOLLOWER), &mut fx);
+        assert!(fx.is_empty(), "the second still waits for its answer");
+        connections.answer(conn, 1, produced(ErrorCode::NONE), &mut fx);
+        let [Effect::Reply { .. }, Effect::Close { conn: closed }] = fx.effects[..] else { panic!("{:?}", fx.effects) };
+        assert_eq!(closed, conn);
+        assert!(connections.is_empty());
     }
 }

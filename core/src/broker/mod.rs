@@ -370,11 +370,7 @@ impl Machine for Broker {
             Input::Request { conn, request } => match request.body {
                 RequestBody::Kafka(request) => {
                     let no_answer = matches!(&request.body, kafka::Request::Produce(produce) if produce.acks == 0);
-                    let asker = if no_answer {
-                        Asker::Nobody
-                    } else {
-                        self.connections.on_request(conn, request.version, request.correlation)
-                    };
+                    let asker = self.connections.on_request(conn, request.version, request.correlation, no_answer);
                     self.on_request(now, asker, request.version, request.body, fx);
                 }
                 RequestBody::Keeper(_) => fx.emit(Effect::Close { conn }),

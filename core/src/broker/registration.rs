@@ -68,6 +68,10 @@ pub enum Step {
     Leaving,
 }
 
+/// How long a change of settings is told of (ZkNodeChangeNotificationListener.changeExpirationMs). Every broker looks
+/// whenever something changes.
+const CONFIG_CHANGE_EXPIRES: Span = Span::secs(900);
+
 /// What a question to the ensemble was about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
@@ -78,6 +82,8 @@ pub enum Question {
     /// The children of `/config/changes`.
     ConfigChanges,
     ConfigChange(Arc<str>),
+    /// A change of long ago is taken away; another broker may have been faster.
+    Purge,
     /// An entity's configuration: topics, brokers.
     Config(Arc<str>, Arc<str>),
 }
@@ -208,18 +214,30 @@ impl Broker {
                 let Ok(Done::Children { mut names, .. }) = answer else { return };
                 sort_by(&mut names, Ord::cmp);
                 let seen = self.registration.config_seen.clone();
-                for name in names.into_iter().filter(|name| seen.as_ref().is_none_or(|seen| name > seen)) {
+                for name in names {
                     let path = format!("{}/{name}", znodes::CONFIG_CHANGES);
-                    self.registration.config_seen = Some(name.clone());
-                    self.ask_keeper(now, Op::get(&path, false), Question::ConfigChange(name), fx);
+                    let is_new = seen.as_ref().is_none_or(|seen| name > *seen);
+                    // Of the others only the age is of interest.
+                    let op = if is_new { Op::get(&path, false) } else { Op::exists(&path, false) };
+                    if is_new {
+                        self.registration.config_seen = Some(name.clone());
+                    }
+                    self.ask_keeper(now, op, Question::ConfigChange(name), fx);
                 }
             }
-            Question::ConfigChange(_) => {
-                let Ok(Done::Data { data: Some(data), .. }) = answer else { return };
-                if let Some((kind, name)) = znodes::decode_config_change(&data) {
+            Question::ConfigChange(name) => {
+                let Ok(Some(created)) = answer.as_ref().map(|done| done.stat().map(|stat| stat.ctime)) else { return };
+                if let Ok(Done::Data { data: Some(data), .. }) = answer
+                    && let Some((kind, name)) = znodes::decode_config_change(&data)
+                {
                     self.read_config(now, &kind, &name, fx);
                 }
+                if now.wall.0 - created.0 > CONFIG_CHANGE_EXPIRES.as_millis() as i64 {
+                    let path = format!("{}/{name}", znodes::CONFIG_CHANGES);
+                    self.ask_keeper(now, Op::delete(&path, ANY_VERSION), Question::Purge, fx);
+                }
             }
+            Question::Purge => {}
             Question::Config(kind, name) => {
                 let configs = match answer {
                     Ok(Done::Data { data: Some(data), .. }) => znodes::decode_configs(&data).unwrap_or_default(),
@@ -408,8 +426,11 @@ impl Broker {
         configs: OrdMap<String, String>,
         fx: &mut Effects<Effect>,
     ) {
+        let unclean_before = self.settings.unclean_leader_election_enable;
+        let unclean_now;
         match kind {
             "topics" => {
+                unclean_now = configs.get("unclean.leader.election.enable").is_some_and(|value| value == "true");
                 self.topic_configs.insert(name, configs);
             }
             "brokers" => {
@@ -426,6 +447,7 @@ impl Broker {
                     // A value that cannot be read leaves the setting as it was.
                     let _ = self.settings.set(name, value);
                 }
+                unclean_now = !unclean_before && self.settings.unclean_leader_election_enable;
                 if let Some(controller) = &mut self.controller {
                     controller.set_settings(self.settings.clone());
                 }
@@ -433,6 +455,9 @@ impl Broker {
             _ => return,
         }
         self.apply_topic_settings(now, fx);
+        if unclean_now {
+            self.controller_do(now, fx, |controller, now, fx| controller.on_unclean_allowed(now, fx));
+        }
     }
 
     pub(super) fn ask_keeper(&mut self, now: Now, op: Op, question: Question, fx: &mut Effects<Effect>) {

@@ -55,6 +55,9 @@ struct Altered {
     error: ErrorCode,
 }
 
+/// Bytes for the paths of a topic and its settings, and what else a request has.
+const SLACK: usize = 1024;
+
 /// Partitions that one CreateTopics may make. (Apache has no limit, and runs out of memory.)
 const MOST_PARTITIONS: usize = 10_000;
 
@@ -84,26 +87,18 @@ impl Controller {
                     room -= new.info.partitions.len();
                     creation.topics.push(new);
                 }
-                Err((error, why)) => creation.refused.push(CreatedTopic {
-                    name: topic.name,
-                    error,
-                    error_message: Some(why.to_owned()),
-                    ..Default::default()
-                }),
+                Err(refused) => creation.refused.push(refused_topic(topic.name, refused)),
             }
         }
         if creation.validate_only {
             let response = creation_response(&creation, &[]);
             return self.reply(response, fx);
         }
-        let with_configs = creation.topics.iter();
-        let ops: Vec<Op> = with_configs
-            .map(|topic| {
-                let path = znodes::config("topics", &topic.name);
-                Op::set(&path, znodes::encode_configs(&topic.configs), ANY_VERSION)
-            })
-            .collect();
-        self.ask(ops, Then::ConfigsSet(Box::new(creation)), fx);
+        // What is marked for deletion still loses its settings when its znode is gone already.
+        let names = creation.topics.iter().map(|topic| &topic.name);
+        let looks = names.flat_map(|name| [znodes::delete_topic(name), znodes::config("topics", name)]);
+        let ops: Vec<Op> = looks.map(|path| Op::exists(&path, false)).collect();
+        self.ask(ops, Then::LookedForTopics(Box::new(creation)), fx);
     }
 
     /// `room`: partitions that the request may still make.
@@ -145,7 +140,8 @@ impl Controller {
         let replicas = if topic.assignments.is_empty() { self.placed(topic, seats)? } else { assigned(topic, seats)? };
         let partitions = (0..).zip(replicas.into_iter().map(Assignment::of)).collect();
         let info = TopicInfo { id: self.draw_topic_id(), partitions };
-        if info.encode().len() > MOST_BYTES {
+        // Both are written in one request.
+        if info.encode().len() + znodes::encode_configs(&configs).len() + SLACK > MOST_BYTES {
             return Err((ErrorCode::INVALID_PARTITIONS, "its replicas are too many for a znode"));
         }
         Ok(NewTopic { name: topic.name.clone(), info, configs })
@@ -190,23 +186,31 @@ impl Controller {
         }
     }
 
-    pub(super) fn on_configs_set(&mut self, creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
+    /// `answers`: of each topic, whether it is marked for deletion, and whether it has settings. A topic and its settings
+    /// are written together: those of one that exists already, though this broker did not know, stay as they are.
+    pub(super) fn on_looked_for_topics(&mut self, mut creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
         let mut ops = Vec::new();
-        for (topic, answer) in creation.topics.iter().zip(answers) {
-            if answer == Err(KeeperError::NONODE) {
-                let (path, data) = (znodes::config("topics", &topic.name), znodes::encode_configs(&topic.configs));
-                ops.push(Op::create(&path, Some(data), CreateMode::Persistent));
+        let topics = core::mem::take(&mut creation.topics);
+        for (topic, answers) in topics.into_iter().zip(answers.chunks_exact(2)) {
+            if answers[0].is_ok() {
+                let refused = (ErrorCode::TOPIC_ALREADY_EXISTS, "the topic is marked for deletion");
+                creation.refused.push(refused_topic(topic.name, refused));
+                continue;
             }
-        }
-        for topic in &creation.topics {
-            let data = topic.info.encode();
-            ops.push(Op::create(&znodes::topic(&topic.name), Some(data), CreateMode::Persistent));
+            let (path, configs) = (znodes::config("topics", &topic.name), znodes::encode_configs(&topic.configs));
+            let configs = match answers[1] {
+                Ok(_) => Op::set(&path, configs, ANY_VERSION),
+                Err(_) => Op::create(&path, Some(configs), CreateMode::Persistent),
+            };
+            let path = znodes::topic(&topic.name);
+            ops.push(Op::Multi(vec![Op::create(&path, Some(topic.info.encode()), CreateMode::Persistent), configs]));
+            creation.topics.push(topic);
         }
         self.ask(ops, Then::TopicsMade(Box::new(creation)), fx);
     }
 
-    pub(super) fn on_topics_made(&mut self, now: Now, creation: Creation, mut answers: Vec<Answer>, fx: Fx<'_>) {
-        let made = answers.split_off(answers.len() - creation.topics.len());
+    pub(super) fn on_topics_made(&mut self, now: Now, creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
+        let made: Vec<Answer> = answers.into_iter().map(all_made).collect();
         let mut created = Vec::new();
         for (topic, answer) in creation.topics.iter().zip(&made) {
             if answer.is_ok() {
@@ -454,6 +458,21 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
         }
     }
     Ok(by_number.into_values().cloned().collect())
+}
+
+fn refused_topic(name: Arc<str>, (error, why): (ErrorCode, &str)) -> CreatedTopic {
+    CreatedTopic { name, error, error_message: Some(why.to_owned()), ..Default::default() }
+}
+
+/// How the creation of a topic and its settings went. If it failed for the settings, they came or went meanwhile.
+fn all_made(answer: Answer) -> Answer {
+    let Ok(Done::Multi(mut parts)) = answer else { return answer };
+    let settings = parts.pop().unwrap_or(Err(KeeperError::SYSTEMERROR));
+    match parts.pop() {
+        Some(Ok(_)) => settings.map_err(|_| KeeperError::SYSTEMERROR),
+        Some(refused) => refused,
+        None => settings,
+    }
 }
 
 fn creation_response(creation: &Creation, made: &[Answer]) -> Response<LogRange> {

@@ -28,6 +28,8 @@ pub(super) enum Event {
         failed: Vec<Replica>,
     },
     Rebalance,
+    /// A topic, or every topic, may have an unclean leader from now on.
+    UncleanAllowed,
     Request {
         from: Asker,
         version: i16,
@@ -196,7 +198,7 @@ pub(super) enum Then {
     TopicDropped(Arc<str>),
     IsrWritten(Box<isr::Alter>),
     IsrReadBack(Box<isr::Alter>),
-    ConfigsSet(Box<admin::Creation>),
+    LookedForTopics(Box<admin::Creation>),
     TopicsMade(Box<admin::Creation>),
     DeletionsAsked(Box<admin::Deletion>),
     ConfigsRead(Box<admin::Alteration>),

@@ -210,6 +210,13 @@ impl Controller {
         self.settings = settings;
     }
 
+    /// The settings of a topic, or of all brokers, allow an unclean leader from now on: partitions without one need not
+    /// wait for a member of their ISR any more.
+    pub fn on_unclean_allowed(&mut self, now: Now, fx: Fx<'_>) {
+        self.events.push_back(Event::UncleanAllowed);
+        self.run(now, fx);
+    }
+
     /// Whether this request is the controller's to answer (or to refuse with NOT_CONTROLLER).
     pub fn wants(request: &Request) -> bool {
         matches!(

@@ -13,7 +13,7 @@ use crate::time::UnixMillis;
 use crate::znode::stat::Stat;
 use std::collections::VecDeque;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Node {
     data: Option<Bytes>,
     stat: Stat,
@@ -302,6 +302,18 @@ impl World {
         answer.topics.iter().map(|topic| topic.error).collect()
     }
 
+    /// Makes a topic from a broker that need not be the controller.
+    fn make_here(&mut self, id: i32, topic: CreatableTopic) -> ErrorCode {
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let seats = self.controllers.keys().map(|id| place::Seat { id: BrokerId(*id), rack: None }).collect();
+        let mut fx = Effects::default();
+        self.controllers.get_mut(&id).unwrap().create_topic(World::now(), request, seats, 91, &mut fx);
+        self.perform(id, fx);
+        self.settle();
+        let Some(Response::CreateTopics(answer)) = self.replies.remove(&91) else { panic!("no answer") };
+        answer.topics[0].error
+    }
+
     fn active(&self) -> i32 {
         let active = self.controllers.iter().filter(|(_, controller)| controller.is_active().is_some());
         let active: Vec<i32> = active.map(|(id, _)| *id).collect();
@@ -455,6 +467,33 @@ fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
     let twice = world.ask_for_topics(vec![topic("d", 1, ""), topic("e", 1, ""), topic("d", 1, "")]);
     assert_eq!(twice.iter().filter(|error| **error == ErrorCode::INVALID_REQUEST).count(), 2, "{twice:?}");
     world.create_topic("t", &[2, 3]);
+}
+
+/// A broker that has not heard of a topic yet makes it for a client (auto-creation): what exists stays as it is.
+#[test]
+fn a_topic_that_exists_keeps_its_settings_when_it_is_made_again() {
+    let mut world = World::new(&[1, 2, 3]);
+    let mut topic =
+        CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 2, ..CreatableTopic::default() };
+    let plain = topic.clone();
+    topic.configs = vec![setting("min.insync.replicas", "2")];
+    assert_eq!(world.ask_for_topics(vec![topic]), [ErrorCode::NONE]);
+    let settings = world.nodes[&znodes::config("topics", "t")].clone();
+
+    assert_eq!(world.make_here(2, plain.clone()), ErrorCode::TOPIC_ALREADY_EXISTS);
+    assert_eq!(world.nodes[&znodes::config("topics", "t")], settings);
+
+    // What is being deleted loses its settings last.
+    world.remove(&znodes::topic("t"));
+    world.create(0, &znodes::delete_topic("t"), None, CreateMode::Persistent).unwrap();
+    assert_eq!(world.make_here(2, plain.clone()), ErrorCode::TOPIC_ALREADY_EXISTS);
+    assert_eq!(world.nodes[&znodes::config("topics", "t")], settings);
+
+    // Settings that somebody left behind are not those of a new topic.
+    world.remove(&znodes::delete_topic("t"));
+    assert_eq!(world.make_here(2, plain), ErrorCode::NONE);
+    let new = znodes::encode_configs(&znodes::Configs::new());
+    assert_eq!(world.nodes[&znodes::config("topics", "t")].data, Some(new));
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Controller {
             Event::ReplicasJudged { broken, mended } => self.replicas_judged(broken, mended),
             Event::ReplicasDeleted { done, failed } => self.on_replicas_deleted(done, failed),
             Event::Rebalance => self.rebalance(),
+            Event::UncleanAllowed => self.next([Step::OnlineAll]),
         }
     }
 
@@ -198,7 +199,7 @@ impl Controller {
             Then::TopicDropped(topic) => self.on_topic_dropped(topic, fx),
             Then::IsrWritten(alter) => self.on_isr_written(*alter, answers, fx),
             Then::IsrReadBack(alter) => self.on_isr_read_back(*alter, answers, fx),
-            Then::ConfigsSet(creation) => self.on_configs_set(*creation, answers, fx),
+            Then::LookedForTopics(creation) => self.on_looked_for_topics(*creation, answers, fx),
             Then::TopicsMade(creation) => self.on_topics_made(now, *creation, answers, fx),
             Then::DeletionsAsked(deletion) => self.on_deletions_asked(now, *deletion, answers, fx),
             Then::ConfigsRead(alteration) => self.on_configs_read(*alteration, answers, fx),
