@@ -109,9 +109,11 @@ impl Broker {
             }
         }
         self.answer(asker, StopReplicaResponse { partitions, ..StopReplicaResponse::default() }.into(), fx);
+        // One of them may have been waiting for the disk, and with it all that come from the same leader.
+        self.run_fetchers(now, fx);
     }
 
-    fn stop_replica(
+    pub(super) fn stop_replica(
         &mut self,
         now: Now,
         name: &TopicPartition,

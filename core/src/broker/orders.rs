@@ -11,7 +11,7 @@ use crate::api::kafka::{
     ErrorCode, LeaderAndIsrPartition, LeaderAndIsrPartitionError, LeaderAndIsrRequest, LeaderAndIsrResponse,
     LeaderAndIsrTopicError,
 };
-use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::ordered::OrdSet;
@@ -96,6 +96,11 @@ impl Broker {
         for name in touched {
             self.on_role_changed(now, &name, fx);
         }
+        self.run_fetchers(now, fx);
+    }
+
+    /// What a fetcher has to cover changed, or what it waited for went away.
+    pub(super) fn run_fetchers(&mut self, now: Now, fx: &mut Effects<Effect>) {
         let leaders: Vec<BrokerId> = self.fetchers.keys().copied().collect();
         for leader in leaders {
             self.run_fetcher(now, leader, fx);
@@ -119,17 +124,24 @@ impl Broker {
         fx: &mut Effects<Effect>,
     ) -> Result<(), ErrorCode> {
         let name = TopicPartition::new(topic.clone(), told.partition);
-        if let Some(ours) = self.partitions.get(&name) {
-            let id = ours.log.topic_id;
-            if id != topic_id && id != TopicId::NONE && topic_id != TopicId::NONE {
-                return Err(ErrorCode::INCONSISTENT_TOPIC_ID);
-            }
-            if !ours.is_news(told) {
-                return Err(ErrorCode::STALE_CONTROLLER_EPOCH);
-            }
-        }
         if !told.replicas.contains(&self.id) {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        if let Some(ours) = self.partitions.get(&name) {
+            let id = ours.log.topic_id;
+            if id == topic_id || id == TopicId::NONE || topic_id == TopicId::NONE {
+                if !ours.is_news(told) {
+                    return Err(ErrorCode::STALE_CONTROLLER_EPOCH);
+                }
+            } else if ours.named_in == self.registration.epoch {
+                return Err(ErrorCode::INCONSISTENT_TOPIC_ID);
+            } else {
+                // Of a topic that was deleted while nobody could tell us, or whose deletion a power loss undid. It has
+                // not been named since we registered, and whoever names the other one knows of our registration: it
+                // goes, as StopReplica would have had it. (Apache refuses the other one until the folder is removed.)
+                let whatever = LeaderEpoch::NONE;
+                self.stop_replica(now, &name, whatever, true, fx)?;
+            }
         }
         self.create_partition(now, &name, topic_id, fx);
         if let Some(ours) = self.partitions.get_mut(&name).filter(|ours| ours.log.is_damaged()) {
@@ -152,6 +164,7 @@ impl Broker {
             // The log is there; role, epoch and fetcher stay as they were (C.5).
             return Ok(());
         }
+        partition.named_in = self.registration.epoch;
         self.alter.withdraw(&name);
         if let Some(fetcher) = led_by.and_then(|leader| self.fetchers.get_mut(&leader)) {
             fetcher.partitions.remove(&name);

@@ -406,7 +406,9 @@ fn follow(last: &mut OrdMap<i64, Last>, batch: &Batch, partition: &TopicPartitio
     let before = last.insert(batch.producer, now);
     let fits = match before {
         // Its state may have been given up with what the log lost, or what it wrote first is not known any more.
-        None => batch.sequence == 0 || ghost.begins_late() || ghost.may_be_gone(batch.base).is_some(),
+        None => {
+            batch.sequence == 0 || ghost.is_reborn() || ghost.begins_late() || ghost.may_be_gone(batch.base).is_some()
+        }
         Some(Last { first: Some(first), .. }) if batch.first.is_some_and(|now| now <= first) => false,
         Some(Last { epoch, .. }) if batch.producer_epoch > epoch => batch.sequence == 0,
         Some(Last { epoch, sequence, .. }) => {

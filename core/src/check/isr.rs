@@ -63,6 +63,8 @@ pub struct Cluster {
     registrations: OrdMap<BrokerId, BrokerEpoch>,
     /// The least `min.insync.replicas` that each topic asked for since it was created: a change reaches its leader late.
     min_isr: OrdMap<Arc<str>, u32>,
+    /// What each topic asks for now.
+    asked_isr: OrdMap<Arc<str>, u32>,
     /// Brokers that started again, and no controller has said since that it takes them in.
     restarted: OrdSet<BrokerId>,
     /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
@@ -114,7 +116,8 @@ impl Cluster {
     pub fn takes_writes(&self, partition: &TopicPartition) -> bool {
         let Some(told) = self.partitions.get(partition) else { return false };
         let enough = |state: &PartitionState| {
-            state.leader.is_some() && state.isr.len() as u32 >= self.min_isr(&partition.topic, told.assigned.len())
+            let asked = self.asked_isr.get(&partition.topic).copied().unwrap_or(1);
+            state.leader.is_some() && state.isr.len() as u32 >= asked.min(told.assigned.len() as u32)
         };
         !told.is_dropped() && told.state.as_ref().is_none_or(enough)
     }
@@ -210,6 +213,7 @@ impl Cluster {
     fn on_topic_config(&mut self, topic: &str, data: &[u8]) {
         let configs = znodes::decode_configs(data).unwrap_or_default();
         let asked = configs.get("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
+        self.asked_isr.insert(topic.into(), asked);
         let least = self.min_isr.entry(topic.into()).or_insert(asked);
         *least = asked.min(*least);
     }
@@ -299,6 +303,7 @@ impl Cluster {
     fn on_deleted(&mut self, path: &str) {
         if let Some(topic) = configured_topic(path) {
             self.min_isr.remove(topic);
+            self.asked_isr.remove(topic);
         } else if let Some(topic) = deleted_topic(path) {
             self.deleting.remove(topic);
         } else if let Some(topic) = topic_of(path) {

@@ -109,6 +109,8 @@ pub struct Restart {
 #[derive(Clone, Debug, Default)]
 pub struct Ghost {
     topic_id: TopicId,
+    /// There was a topic of this name before it: producers go on with the sequences they had there (D.2-15).
+    is_reborn: bool,
     committed: Run<Batch>,
     /// The highest high watermark a leader ever had.
     high_watermark: i64,
@@ -184,6 +186,11 @@ impl Ghost {
         self.committed.get(0).is_some_and(|first| first.base > 0)
     }
 
+    /// There was a topic of the same name before.
+    pub fn is_reborn(&self) -> bool {
+        self.is_reborn
+    }
+
     /// Whether any replica holds this batch.
     pub fn holds(&self, base: i64, first: u64) -> bool {
         let is_it = |batch: &Batch| batch.base == base && batch.first == Some(first);
@@ -254,7 +261,7 @@ impl Logs {
         let ghost = self.ghosts.entry(partition.clone()).or_default();
         if ghost.topic_id != topic_id {
             // Another topic of the same name: whatever was promised of the last one went with it.
-            *ghost = Ghost { topic_id, ..Ghost::default() };
+            *ghost = Ghost { topic_id, is_reborn: ghost.topic_id != TopicId::NONE, ..Ghost::default() };
         }
         // A log that a start did not find is created again: what it held is still missing.
         let damaged = ghost.replicas.get(&id).and_then(|replica| replica.damaged);
@@ -530,6 +537,9 @@ impl Logs {
         find: &mut Findings,
     ) {
         let Recovered { start, end, high_watermark, .. } = found;
+        if self.ghosts.get(partition).is_some_and(|ghost| found.is_of_another(ghost.topic_id)) {
+            return;
+        }
         if let Some(ghost) = self.ghosts.get_mut(partition) {
             bring_back(ghost, id, found);
         }
@@ -558,15 +568,18 @@ impl Logs {
         ghost.replicas.insert(id, replica);
     }
 
-    /// A broker started without what it held of all partitions but those that are found.
+    /// A broker started without what it held of all partitions but those that are found, each with its topic's id.
     pub fn on_boot_without(
         &mut self,
         id: BrokerId,
-        found: impl Fn(&TopicPartition) -> bool,
+        found: impl Fn(&TopicPartition) -> Option<Recovered>,
         restart: impl Fn(&TopicPartition) -> Restart,
         find: &mut Findings,
     ) {
-        for (partition, ghost) in self.ghosts.iter_mut().filter(|(partition, _)| !found(partition)) {
+        for (partition, ghost) in &mut self.ghosts {
+            if found(partition).is_some_and(|found| !found.is_of_another(ghost.topic_id)) {
+                continue;
+            }
             ghost.deleted.remove(&id);
             let Some(mut replica) = ghost.replicas.remove(&id) else { continue };
             // A log that held nothing is not lost, perhaps since an earlier start that found nothing either. With one that

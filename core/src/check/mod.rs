@@ -287,16 +287,12 @@ impl Checks {
         let flush = promise.flush;
         let restart = |partition: &_| Restart { faults, flush, in_sync: cluster.is_in_sync(partition, id) };
         for partition in broker.partitions() {
-            let (log, name) = (&partition.log, partition.name());
-            let (start, end, hw) = (log.start().0, log.end().0, log.high_watermark().0);
-            let entries = log.epochs().entries();
-            let last_epoch =
-                entries.partition_point(|(_, start)| start.0 < end).checked_sub(1).map(|at| entries[at].0.0);
             wiring.ran(Hook::LogBoot);
-            let found = log::Recovered { start, end, high_watermark: hw, last_epoch };
-            logs.on_boot(id, name, found, restart(name), find);
+            let name = partition.name();
+            logs.on_boot(id, name, log::Recovered::of(&partition.log), restart(name), find);
         }
-        logs.on_boot_without(id, |partition| broker.partition(partition).is_some(), restart, find);
+        let found = |name: &_| broker.partition(name).map(|partition| log::Recovered::of(&partition.log));
+        logs.on_boot_without(id, found, restart, find);
         cluster.on_restarted(id);
     }
 

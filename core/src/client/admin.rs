@@ -22,6 +22,8 @@ pub struct Admin {
     asking: bool,
     not_before: Instant,
     backoff: Span,
+    /// How often the present command was told that there is no such topic.
+    unknown: u32,
 }
 
 impl Admin {
@@ -33,6 +35,7 @@ impl Admin {
             asking: false,
             not_before: Instant::ZERO,
             backoff,
+            unknown: 0,
         }
     }
 
@@ -72,7 +75,14 @@ impl Admin {
             Arrived::Answer { response, .. } => {
                 self.asking = false;
                 match outcome(response) {
-                    error if is_done(error) => self.finish(now.at, ErrorCode::NONE, fx),
+                    error if self.is_done(error) => self.finish(now.at, ErrorCode::NONE, fx),
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION if self.unknown >= PATIENCE => {
+                        self.finish(now.at, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, fx);
+                    }
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                        self.unknown += 1;
+                        self.again(now.at);
+                    }
                     error if is_retriable(error) || error == ErrorCode::INVALID_REPLICATION_FACTOR => {
                         self.again(now.at)
                     }
@@ -83,6 +93,13 @@ impl Admin {
         self.pump(now, fx);
     }
 
+    /// Creating what is there, deleting what is gone, electing who leads: the command has come true.
+    fn is_done(&self, error: ErrorCode) -> bool {
+        let deletes = matches!(self.todo.front(), Some(Command::DeleteTopic(_)));
+        matches!(error, ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::ELECTION_NOT_NEEDED)
+            || deletes && error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    }
+
     fn again(&mut self, now: Instant) {
         self.asking = false;
         self.not_before = now + self.backoff;
@@ -90,6 +107,7 @@ impl Admin {
     }
 
     fn finish(&mut self, now: Instant, error: ErrorCode, fx: &mut Effects<Effect>) {
+        self.unknown = 0;
         if let Some(command) = self.todo.pop_front() {
             self.since = now;
             fx.note(ClientNote::Administered { command: command.to_string(), error });
@@ -120,10 +138,8 @@ impl Admin {
     }
 }
 
-/// Creating what is there, deleting what is gone, electing who leads: the command has come true.
-fn is_done(error: ErrorCode) -> bool {
-    matches!(error, ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::ELECTION_NOT_NEEDED)
-}
+/// Answers that a topic is not known, after which it is believed to be gone and not only news.
+const PATIENCE: u32 = 20;
 
 const TIMEOUT_MS: i32 = 10_000;
 

@@ -205,8 +205,17 @@ impl Consumer {
     /// Asks each leader that is new where its partition ends.
     fn ask_ends(&mut self, now: Now, fx: &mut Effects<Effect>) {
         for (partition, reading) in &mut self.reading {
-            let Some(led) = self.links.leaders.get(partition).copied() else { continue };
             let end = &mut reading.end;
+            let Some(led) = self.links.leaders.get(partition).copied() else {
+                // Whoever leads next, of another topic of this name perhaps, is asked once it is known.
+                if !end.busy {
+                    *end = End::default();
+                }
+                continue;
+            };
+            if end.epoch == led.epoch {
+                end.not_before = Instant::ZERO;
+            }
             if end.busy || end.epoch == led.epoch || end.not_before > now.at {
                 continue;
             }

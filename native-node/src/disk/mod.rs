@@ -43,6 +43,8 @@ use sync::{Job, Syncer};
 
 /// Files that are written and not synced, over which they are synced though nobody asks (`flush = kafka`).
 const DIRTY_FILES: usize = 256;
+/// Jobs that nobody has begun, over which this thread helps before it goes on: each may hold files open.
+const JOBS: usize = 256;
 /// Bytes that a lane may hold back with [`Hold::Process`], over which they are written though nobody asks.
 const HELD_BYTES: u64 = 64 << 20;
 
@@ -317,6 +319,9 @@ impl FileDisk {
                     if !dirty.is_empty() {
                         self.submit_job(at, dirty, false)?;
                     }
+                }
+                if self.syncer.waiting() > JOBS {
+                    self.syncer.drain()?;
                 }
                 if self.dirty_files > DIRTY_FILES {
                     for at in 0..self.lanes.len() {

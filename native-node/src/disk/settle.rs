@@ -22,6 +22,16 @@ impl FileDisk {
         if let Some(folders) = self.unsettled.take() {
             self.found(folders)?;
         }
+        let owed = self.lanes.iter().map(|state| state.dirty.files.len() + state.dirty.derived.len()).sum::<usize>();
+        if self.hold == Hold::PageCache && owed > FEW {
+            // All of it was written: what is left are names that files wait for.
+            self.ground.sync_all()?;
+            for state in &mut self.lanes {
+                state.dirty.files.clear();
+                state.dirty.derived.clear();
+            }
+            self.dirty_files = 0;
+        }
         for at in 0..self.lanes.len() {
             let indexes = std::mem::take(&mut self.lanes[at].dirty.derived);
             for (id, slot) in indexes {
@@ -29,12 +39,6 @@ impl FileDisk {
                     self.count(at, |dirty| drop(dirty.files.insert(id, (slot, file))));
                 }
             }
-        }
-        if self.dirty_files > FEW {
-            // What follows finds little left to do, file by file.
-            self.ground.sync_all()?;
-        }
-        for at in 0..self.lanes.len() {
             let dirty = self.lanes[at].dirty.take();
             if !dirty.is_empty() || !self.lanes[at].held.is_empty() {
                 self.submit_job(at, dirty, false)?;

@@ -122,6 +122,11 @@ impl Syncer {
         Ok(())
     }
 
+    /// How many jobs nobody has begun.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.queue().jobs.len()
+    }
+
     /// Does what waits, together with the threads, until nothing is left. It never calls `done` itself: the thread it
     /// runs on may be the one that makes room for what `done` tells.
     ///

@@ -4,13 +4,13 @@
 use super::isr::{self, Change, Isr, Progress, Support};
 use super::{Context, Partition, Role};
 use crate::api::kafka::{AlterPartitionDataResponse, ErrorCode, FetchPartition, LeaderAndIsrPartition};
-use crate::broker::config::Flush;
+use crate::broker::config::{Cleanup, Flush};
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::ordered::OrdMap;
-use crate::record::batch::validate_produced;
+use crate::record::batch::{Batch, Compression, validate_produced};
 use crate::record::epoch_cache::EpochEnd;
 use crate::record::offset::Offset;
 use crate::record::producer::Verdict;
@@ -26,6 +26,12 @@ pub struct Leader {
     /// Every other assigned replica, and every other member of the ISR: a reassignment takes a replica out of the
     /// assignment before it leaves the ISR, and until then nothing is committed that it lacks (C.7).
     pub progress: OrdMap<BrokerId, Progress>,
+}
+
+/// Whether some record of a batch that is not compressed has no key.
+fn has_no_key(batch: &Batch) -> bool {
+    let is_plain = batch.header.attributes.compression() == Compression::None;
+    is_plain && batch.records().is_ok_and(|mut records| records.any(|record| record.is_ok_and(|it| it.key.is_none())))
 }
 
 /// Where a batch went.
@@ -130,6 +136,10 @@ impl Partition {
         let batch = validate_produced(records).map_err(|error| ErrorCode(error.code()))?;
         if batch.header.size() > self.settings.max_message_bytes.max(0) as u64 {
             return Err(ErrorCode::MESSAGE_TOO_LARGE);
+        }
+        // (LogValidator.validateKey. Apache looks into compressed batches as well; the core has no codecs.)
+        if self.settings.cleanup_policy != Cleanup::Delete && has_no_key(&batch) {
+            return Err(ErrorCode::INVALID_RECORD);
         }
         match self.log.producers().judge(&batch.header) {
             Verdict::Fresh => {}

@@ -19,7 +19,7 @@ pub mod purgatory;
 use crate::api::kafka::{ErrorCode, LeaderAndIsrPartition, LeaderIdAndEpoch};
 use crate::broker::config::{Settings, TopicSettings};
 use crate::broker::metadata::Metadata;
-use crate::id::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
+use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
@@ -51,6 +51,8 @@ pub struct Partition {
     leader_epoch: LeaderEpoch,
     /// The version of the state znode that LeaderAndIsr came from.
     partition_epoch: PartitionEpoch,
+    /// The registration of this broker in which a LeaderAndIsr last named it.
+    pub named_in: BrokerEpoch,
     /// The assignment, in order of preference.
     replicas: Vec<BrokerId>,
     pub role: Role,
@@ -73,6 +75,7 @@ impl Partition {
             settings_are_read: true,
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch(-1),
+            named_in: BrokerEpoch::NONE,
             replicas: Vec::new(),
             role: Role::Idle,
         }

@@ -8,7 +8,7 @@ use crate::api::kafka::{
     UpdateMetadataBroker, UpdateMetadataRequest,
 };
 use crate::api::storage::StoreOp;
-use crate::broker::config::Flush;
+use crate::broker::config::{Cleanup, Flush};
 use crate::id::{BrokerEpoch, ProducerEpoch, ProducerId, TopicId};
 use crate::machine::Ticket;
 use crate::ordered::OrdMap;
@@ -425,6 +425,21 @@ fn a_batch_sent_twice_lands_once_also_at_the_next_leader() {
     world.lead(B, 2, &[A, B]);
     assert_eq!(append(&mut world, B, 1).map(|at| (at.base.0, at.duplicate)), Ok((1, true)));
     assert_eq!(world.end(B), 2);
+}
+
+#[test]
+fn a_compacted_topic_takes_no_record_without_a_key() {
+    let mut world = Replicas::new(&[A], Rules::default());
+    world.lead(A, 1, &[A]);
+    let append = |world: &mut Replicas, key: Option<&[u8]>| {
+        let records = BatchBuilder::default().record(NewRecord::new(1, key, Some(b"x"))).build();
+        world.with(A, |partition, at, fx| {
+            partition.settings.cleanup_policy = Cleanup::Compact;
+            partition.append_produced(&records, -1, at, fx).map(|to| to.base.0)
+        })
+    };
+    assert_eq!(append(&mut world, None), Err(ErrorCode::INVALID_RECORD));
+    assert_eq!(append(&mut world, Some(b"k")), Ok(0));
 }
 
 /// A segment's age is that of its records: whoever copies records of last year gets one segment for them, not one each.

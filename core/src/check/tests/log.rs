@@ -133,7 +133,7 @@ fn a_deposed_leader_commits_for_nobody_after_its_successor_lost_its_disk() {
     let restart = |_: &TopicPartition| Restart { faults: replaced, flush: true, in_sync: true };
     logs.on_append(C, &orders(), &[batch(0, 1, 10), batch(1, 1, 11)], &mut find);
     logs.on_leader(B, &orders(), e(2), &mut find);
-    logs.on_boot_without(B, |_| false, restart, &mut find);
+    logs.on_boot_without(B, |_| None, restart, &mut find);
     for id in [A, C] {
         logs.on_append(id, &orders(), &[batch(2, 1, 12)], &mut find);
     }
@@ -193,7 +193,7 @@ fn a_follower_beyond_its_leader() {
 }
 
 fn found(end: i64, high_watermark: i64) -> Recovered {
-    Recovered { start: 0, end, high_watermark, last_epoch: Some(1) }
+    Recovered { topic_id: TopicId::NONE, start: 0, end, high_watermark, last_epoch: Some(1) }
 }
 
 /// Broker 2, in the ISR, restarts after these faults and finds its log up to `end`.
@@ -278,12 +278,12 @@ fn what_a_replaced_disk_took_may_be_lost_by_all() {
     let (mut logs, mut find) = two_committed();
     let replaced = Faults { replaced: true, ..Faults::default() };
     let restart = |faults| move |_: &TopicPartition| Restart { faults, flush: true, in_sync: true };
-    logs.on_boot_without(B, |_| false, restart(replaced), &mut find);
+    logs.on_boot_without(B, |_| None, restart(replaced), &mut find);
     logs.on_create(B, &orders(), TopicId([1; 16]));
     logs.on_leader(B, &orders(), e(2), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
     let (mut logs, mut find) = two_committed();
-    logs.on_boot_without(B, |_| false, restart(Faults::default()), &mut find);
+    logs.on_boot_without(B, |_| None, restart(Faults::default()), &mut find);
     assert_eq!(fired(&find), Some("LOG-8"), "a whole log is gone after a crash");
 }
 
@@ -298,7 +298,7 @@ fn a_disk_that_was_replaced_outside_of_the_isr_excuses_nobody() {
     };
     let elected = |is_known: bool| {
         let (mut logs, mut find) = two_committed();
-        logs.on_boot_without(B, |_| false, replaced, &mut find);
+        logs.on_boot_without(B, |_| None, replaced, &mut find);
         logs.on_create(B, &orders(), TopicId([1; 16]));
         if !is_known {
             logs.on_unaware(&orders(), B);
@@ -319,7 +319,7 @@ fn a_replaced_disk_forgets_where_its_log_began() {
     }
     let faults = Faults { replaced: true, ..Faults::default() };
     let restart = |_: &TopicPartition| Restart { faults, flush: true, in_sync: true };
-    logs.on_boot_without(B, |_| false, restart, &mut find);
+    logs.on_boot_without(B, |_| None, restart, &mut find);
     logs.on_create(B, &orders(), TopicId([1; 16]));
     logs.on_leader(B, &orders(), e(2), &mut find);
     assert_eq!((fired(&find), allowed(&find)), (None, vec!["LOG-3"]));
@@ -459,8 +459,8 @@ fn a_deleted_log_that_comes_back_in_place_of_the_next() {
 fn a_log_that_is_not_found_twice_was_lost_once() {
     let (mut logs, mut find) = two_committed();
     let power = Faults { cache: true, ..Faults::default() };
-    logs.on_boot_without(B, |_| false, |_| outside(power), &mut find);
-    logs.on_boot_without(B, |_| false, |_| outside(Faults::default()), &mut find);
+    logs.on_boot_without(B, |_| None, |_| outside(power), &mut find);
+    logs.on_boot_without(B, |_| None, |_| outside(Faults::default()), &mut find);
     assert_eq!(fired(&find), None);
 }
 
