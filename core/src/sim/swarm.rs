@@ -326,7 +326,7 @@ fn administer(scenario: &mut Scenario, settings: &Settings, at: Instant, rng: &m
     let admin = NodeId::Client(scenario.clients.len() as u32);
     let Some(topic) = rng.pick(&scenario.topics).cloned() else { return };
     let partition = TopicPartition::new(topic.name.clone(), rng.below(u64::from(topic.partitions)) as i32);
-    let command = match rng.below(8) {
+    let command = match rng.below(10) {
         0..4 if !settings.generated_ids => {
             let mut brokers: Vec<i32> = (1..=settings.brokers as i32).collect();
             rng.shuffle(&mut brokers);
@@ -334,11 +334,19 @@ fn administer(scenario: &mut Scenario, settings: &Settings, at: Instant, rng: &m
             Command::Reassign { partition, replicas: brokers }
         }
         0..6 => Command::ElectPreferred(partition),
-        6 => Command::SetTopicConfig {
-            topic: topic.name.clone(),
-            key: "segment.bytes".to_owned(),
-            value: rng.range(2_000, 50_000).to_string(),
-        },
+        6 => {
+            let (key, value) = match rng.below(2) {
+                0 => ("segment.bytes", rng.range(2_000, 50_000)),
+                _ => ("min.insync.replicas", rng.range(1, u64::from(topic.replicas))),
+            };
+            Command::SetTopicConfig { topic: topic.name.clone(), key: key.to_owned(), value: value.to_string() }
+        }
+        7 => {
+            // It is made again, mostly while some still know the old one.
+            let again = at + Span::millis(rng.range(10, 2_000));
+            scenario.act(again, Action::Ask { client: admin, command: Command::CreateTopic(topic.clone()) });
+            Command::DeleteTopic(topic.name)
+        }
         _ => Command::CreateTopic(TopicSpec {
             name: format!("extra-{}", rng.below(4)).into(),
             partitions: 1,
