@@ -2,6 +2,7 @@
 //! (`wasmBindings.measure(60)` in the browser's console, and the tests of the page).
 
 use crate::browser;
+use crate::draw::px;
 use glasshouse_core::sim::run::{bench, keyframes};
 use glasshouse_core::time::Span;
 use std::fmt::Write;
@@ -15,7 +16,7 @@ pub fn measure(seconds: u32) -> String {
     let mut world = bench(length);
     let begun = browser::millis();
     let digests = keyframes(&mut world, length);
-    let mut line = format!("{} {}", world.entries(), browser::millis() - begun);
+    let mut line = format!("{} {}", world.entries(), px(browser::millis() - begun));
     for digest in digests {
         let _ = write!(line, " {digest:016x}");
     }

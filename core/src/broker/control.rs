@@ -63,12 +63,12 @@ impl Broker {
         &mut self,
         now: Now,
         asker: Asker,
-        request: UpdateMetadataRequest,
+        request: &UpdateMetadataRequest,
         fx: &mut Effects<Effect>,
     ) {
         let checked = self.check_control(now, request.broker_epoch, request.controller_epoch, fx);
         if checked.is_ok() {
-            self.metadata.on_update(&request);
+            self.metadata.on_update(request);
         }
         let error = checked.err().unwrap_or(ErrorCode::NONE);
         self.answer(asker, UpdateMetadataResponse { error, ..UpdateMetadataResponse::default() }.into(), fx);
@@ -88,7 +88,7 @@ impl Broker {
         &mut self,
         now: Now,
         asker: Asker,
-        request: StopReplicaRequest,
+        request: &StopReplicaRequest,
         fx: &mut Effects<Effect>,
     ) {
         if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {
@@ -172,7 +172,7 @@ impl Broker {
                 broker_epoch: self.registration.epoch,
                 ..ControlledShutdownRequest::default()
             };
-            self.call(Call::ControlledShutdown { to }, Request::ControlledShutdown(request), fx);
+            self.call(Call::ControlledShutdown { to }, request.into(), fx);
         }
         // An answer moves it on earlier; silence is a failed attempt.
         self.deadlines.set(Timer::Shutdown, now.at + self.settings.controlled_shutdown_retry_backoff);

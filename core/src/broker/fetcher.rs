@@ -100,7 +100,7 @@ impl Fetcher {
             topics,
             ..FetchRequest::default()
         };
-        Some((Asked::Fetch(asked), Request::Fetch(request.from_replica(at.me, epoch))))
+        Some((Asked::Fetch(asked), request.from_replica(at.me, epoch).into()))
     }
 
     /// The request was sent under this number.
@@ -162,7 +162,7 @@ fn ask_epoch_ends<'a>(of: impl Iterator<Item = &'a Partition>, me: BrokerId) -> 
         }
     }
     let request = OffsetForLeaderEpochRequest { replica_id: me, topics, ..OffsetForLeaderEpochRequest::default() };
-    (Asked::EpochEnds(asked), Request::OffsetForLeaderEpoch(request))
+    (Asked::EpochEnds(asked), request.into())
 }
 
 /// Asks for one end of the leader's log.
@@ -170,7 +170,7 @@ pub fn ask_range(partition: &Partition, end: i64, start: Option<Offset>, me: Bro
     let question = ListOffsetsRequest::of_one(partition.name(), partition.leader_epoch(), end);
     let request = ListOffsetsRequest { replica_id: me, ..question };
     let (partition, epoch) = (partition.name().clone(), partition.leader_epoch());
-    (Asked::Range { partition, epoch, start }, Request::ListOffsets(request))
+    (Asked::Range { partition, epoch, start }, request.into())
 }
 
 /// Hands the parts of a fetch's answer to their partitions; those that failed as a whole rest.

@@ -32,11 +32,11 @@ pub struct Orders {
 }
 
 impl Orders {
-    fn new(asker: Asker, request: LeaderAndIsrRequest) -> Orders {
+    fn new(asker: Asker, request: &LeaderAndIsrRequest) -> Orders {
         let mut rest = Queue::new();
-        for topic in request.topics {
-            for told in topic.partitions {
-                rest.push_back((topic.name.clone(), topic.topic_id, told));
+        for topic in &request.topics {
+            for told in &topic.partitions {
+                rest.push_back((topic.name.clone(), topic.topic_id, told.clone()));
             }
         }
         Orders { asker, rest, done: Vec::new() }
@@ -62,7 +62,7 @@ impl Broker {
         &mut self,
         now: Now,
         asker: Asker,
-        request: LeaderAndIsrRequest,
+        request: &LeaderAndIsrRequest,
         fx: &mut Effects<Effect>,
     ) {
         if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {

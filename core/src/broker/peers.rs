@@ -276,7 +276,7 @@ impl Broker {
         let Some(to) = self.reachable_controller() else { return };
         let correlation = self.last_correlation.wrapping_add(1) & i32::MAX;
         let request = self.alter.take_request(self.id, self.registration.epoch, correlation);
-        let sent = self.call(Call::AlterPartition { to }, Request::AlterPartition(request), fx);
+        let sent = self.call(Call::AlterPartition { to }, request.into(), fx);
         assert!(sent == Some(correlation), "AlterPartition was not sent as {correlation}");
         self.deadlines.set(Timer::AlterPartitionTimeout, now.at + self.settings.controller_socket_timeout);
     }

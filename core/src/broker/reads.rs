@@ -57,7 +57,7 @@ impl Broker {
         now: Now,
         asker: Asker,
         version: i16,
-        mut request: FetchRequest,
+        mut request: Arc<FetchRequest>,
         fx: &mut Effects<Effect>,
     ) {
         if request.session_id != 0 && request.session_epoch > 0 {
@@ -66,7 +66,7 @@ impl Broker {
             let response = FetchResponse::<LogRange> { error, ..FetchResponse::default() };
             return self.answer(asker, response.into(), fx);
         }
-        self.name_topics(&mut request);
+        self.name_topics(Arc::make_mut(&mut request));
         let judged = match request.replica() {
             Some(replica) => self.follow(now, replica, &request, fx),
             None => self.judge_fetch(version, &request),

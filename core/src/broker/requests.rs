@@ -35,7 +35,7 @@ impl Broker {
         fx: &mut Effects<Effect>,
     ) {
         match request {
-            Request::Produce(request) => self.on_produce(now, asker, request, fx),
+            Request::Produce(request) => self.on_produce(now, asker, &request, fx),
             Request::Fetch(request) => self.on_fetch(now, asker, version, request, fx),
             Request::ListOffsets(request) => self.on_list_offsets(asker, version, &request, fx),
             Request::OffsetForLeaderEpoch(request) => self.on_offset_for_leader_epoch(asker, &request, fx),
@@ -44,9 +44,9 @@ impl Broker {
             Request::DescribeCluster(_) => self.answer(asker, self.metadata.describe_cluster().into(), fx),
             Request::InitProducerId(request) => self.on_init_producer_id(now, asker, &request, fx),
             request if self.is_too_early(&request) => self.early.push((asker, version, request)),
-            Request::LeaderAndIsr(request) => self.on_leader_and_isr(now, asker, request, fx),
-            Request::StopReplica(request) => self.on_stop_replica(now, asker, request, fx),
-            Request::UpdateMetadata(request) => self.on_update_metadata(now, asker, request, fx),
+            Request::LeaderAndIsr(request) => self.on_leader_and_isr(now, asker, &request, fx),
+            Request::StopReplica(request) => self.on_stop_replica(now, asker, &request, fx),
+            Request::UpdateMetadata(request) => self.on_update_metadata(now, asker, &request, fx),
             request @ (Request::ControlledShutdown(_)
             | Request::CreateTopics(_)
             | Request::DeleteTopics(_)
@@ -62,7 +62,7 @@ impl Broker {
 
     // Produce.
 
-    fn on_produce(&mut self, now: Now, asker: Asker, request: ProduceRequest, fx: &mut Effects<Effect>) {
+    fn on_produce(&mut self, now: Now, asker: Asker, request: &ProduceRequest, fx: &mut Effects<Effect>) {
         let acks = request.acks;
         let refused = match acks {
             -1..=1 if request.transactional_id.is_some() => Some(ErrorCode::INVALID_TXN_STATE),
@@ -277,7 +277,7 @@ impl Broker {
                 broker_epoch: self.registration.epoch,
                 ..AllocateProducerIdsRequest::default()
             };
-            self.call(Call::AllocateProducerIds { to }, Request::AllocateProducerIds(request), fx);
+            self.call(Call::AllocateProducerIds { to }, request.into(), fx);
         }
     }
 

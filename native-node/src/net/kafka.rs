@@ -11,7 +11,7 @@ use crate::inbox::Inbox;
 use crate::stones::Stones;
 use bytes::Bytes;
 use glasshouse_core::api::kafka::{
-    ApiKey, ApiVersion, ApiVersionsRequest, ApiVersionsResponse, ErrorCode, ProduceRequest, Request as Body,
+    ApiKey, ApiVersion, ApiVersionsRequest, ApiVersionsResponse, ErrorCode, Request as Body,
 };
 use glasshouse_core::node::{KafkaRequest, Principal, Request, RequestBody};
 use glasshouse_core::wire::kafka as wire;
@@ -85,7 +85,7 @@ impl Kafka {
     fn take(&self, request: KafkaRequest) -> Verdict {
         let (mut answered, mut behind) = (true, self.requests.max(1));
         match &request.body {
-            Body::Produce(ProduceRequest { acks: 0, .. }) => answered = false,
+            Body::Produce(produce) if produce.acks == 0 => answered = false,
             // Its answer may be large, and the next one is not worked on before it is written.
             Body::Fetch(_) => behind = 1,
             Body::ApiVersions(body) if request.version >= 3 && !is_sound(body) => {

@@ -1,7 +1,7 @@
 //! Whether a cluster serves: asked on the ports that its clients use, so that what is said here is what they will find.
 
 use bytes::Bytes;
-use glasshouse_core::api::kafka::{ApiKey, MetadataRequest, Request, Response};
+use glasshouse_core::api::kafka::{ApiKey, MetadataRequest, Response};
 use glasshouse_core::codec::Writer;
 use glasshouse_core::wire::kafka::{decode_response, write_request_of};
 use std::io::{Error, ErrorKind, Result};
@@ -121,7 +121,7 @@ async fn ask(at: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(Vec<
     let request =
         MetadataRequest { topics: Some(Vec::new()), allow_auto_topic_creation: false, ..MetadataRequest::default() };
     let mut writer = Writer::with_capacity(64);
-    write_request_of(1, VERSION, Some("glasshouse-up"), &Request::Metadata(request), &mut writer);
+    write_request_of(1, VERSION, Some("glasshouse-up"), &request.into(), &mut writer);
     let body = writer.finish();
     let mut frame = (body.len() as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(&body);

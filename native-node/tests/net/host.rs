@@ -2,7 +2,7 @@
 //! longer than [`PATIENCE`] does not happen.
 
 use bytes::Bytes;
-use glasshouse_core::api::kafka::{ApiVersionsResponse, MetadataRequest, MetadataResponse, ProduceRequest, Response};
+use glasshouse_core::api::kafka::{ApiVersionsResponse, MetadataRequest, MetadataResponse, Response};
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::{Input, KafkaRequest, Request, RequestBody};
 use glasshouse_core::wire;
@@ -160,7 +160,7 @@ impl Host {
 pub fn answer(request: &Request) -> Option<Bytes> {
     let RequestBody::Kafka(request) = &request.body else { return None };
     let body: Response<Bytes> = match &request.body {
-        glasshouse_core::api::kafka::Request::Produce(ProduceRequest { acks: 0, .. }) => return None,
+        glasshouse_core::api::kafka::Request::Produce(produce) if produce.acks == 0 => return None,
         glasshouse_core::api::kafka::Request::Metadata(_) => MetadataResponse::default().into(),
         glasshouse_core::api::kafka::Request::ApiVersions(_) => ApiVersionsResponse::default().into(),
         // Nobody reads it: only the correlation id at its beginning counts.

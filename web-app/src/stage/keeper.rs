@@ -1,6 +1,6 @@
 //! A keeper: a disc in the hue of its Zab epoch, its role in shape and word, its journal's last writes beside it.
 
-use super::layout::{Class, Layout, Point, Rect};
+use super::layout::{Class, Layout, Point, Rect, sin_cos};
 use super::{element_id, label, touch};
 use crate::draw::{self, Hang, px};
 use crate::intent::{Intent, Subject};
@@ -110,7 +110,8 @@ fn votes(keeper: &KeeperView, disc: Point, radius: f64) -> Html {
     }
     let dots = (0..votes).map(|vote| {
         let angle = (f64::from(vote) - f64::from(votes - 1) / 2.0) * 0.5;
-        let (x, y) = (disc.x + (radius - 7.0) * angle.sin(), disc.y + (radius - 7.0) * angle.cos());
+        let (sin, cos) = sin_cos(angle);
+        let (x, y) = (disc.x + (radius - 7.0) * sin, disc.y + (radius - 7.0) * cos);
         html! { <circle class="vote" cx={px(x)} cy={px(y)} r="2" /> }
     });
     dots.collect()

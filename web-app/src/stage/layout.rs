@@ -198,7 +198,8 @@ impl Layout {
         }
         // On the upper half of an ellipse, the first at its left end and the last at its right.
         let angle = std::f64::consts::PI * keeper as f64 / (n - 1) as f64;
-        Point { x: centre - reach * angle.cos(), y: foot - height * angle.sin() }
+        let (sin, cos) = sin_cos(angle);
+        Point { x: centre - reach * cos, y: foot - height * sin }
     }
 
     pub fn disc_radius(&self) -> f64 {
@@ -402,8 +403,23 @@ impl Layout {
         let (w, h) = self.class.size();
         let right = what.right() - 2.0;
         let x = if right + size.x <= w { right } else { what.x + 2.0 - size.x };
-        Point { x: x.clamp(2.0, w - size.x - 2.0), y: what.y.clamp(2.0, h - size.y - 2.0) }
+        // Not `clamp`: it would say which floats were wrong, and bring their printing along.
+        Point { x: x.min(w - size.x - 2.0).max(2.0), y: what.y.min(h - size.y - 2.0).max(2.0) }
     }
+}
+
+/// Sine and cosine of an angle of up to half a turn, by their series. The standard library's serve angles of many
+/// thousand turns as well, which the page would have to download.
+pub fn sin_cos(angle: f64) -> (f64, f64) {
+    let sin = |x: f64| {
+        let (mut sum, mut term) = (x, x);
+        for n in 1..12 {
+            term *= -x * x / f64::from(2 * n * (2 * n + 1));
+            sum += term;
+        }
+        sum
+    };
+    (sin(angle), sin(std::f64::consts::FRAC_PI_2 - angle.abs()))
 }
 
 /// The point at `distance` from `from` on the way to `to`.
@@ -477,6 +493,15 @@ fn distance(a: Point, b: Point) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sine_and_cosine_are_the_standard_librarys() {
+        for step in -100..=100 {
+            let angle = std::f64::consts::PI * f64::from(step) / 100.0;
+            let (sin, cos) = sin_cos(angle);
+            assert!((sin - angle.sin()).abs() < 1e-9 && (cos - angle.cos()).abs() < 1e-9, "{angle}");
+        }
+    }
 
     const FIRST: Counts = Counts { keepers: 3, brokers: 3, clients: 2, vessels: 2 };
 

@@ -10,7 +10,7 @@ mod message;
 mod pane;
 mod strip;
 
-use crate::draw::{self, Hang};
+use crate::draw::{self, Hang, px};
 use crate::intent::{Intent, Stone, Subject};
 use crate::words;
 use glasshouse_core::id::NodeId;
@@ -111,7 +111,7 @@ pub fn Stage(props: &Props) -> Html {
     let onclick = on.reform(|_: MouseEvent| Intent::Select(None));
     html! {
         <div class={classes!("sv", class.name(), armed.map(|_| "armed"))} {onclick} onkeydown={walk(view, on)}>
-            <svg class={classes!("st", class.name())} viewBox={format!("0 0 {w} {h}")} preserveAspectRatio="xMidYMin meet"
+            <svg class={classes!("st", class.name())} viewBox={format!("0 0 {} {}", px(w), px(h))} preserveAspectRatio="xMidYMin meet"
                 role="group" aria-label={summary(view)}>
                 { pane::bands(&layout) }
                 { for routes.iter().map(|route| link::draw(view, route, &layout, selected, on)) }

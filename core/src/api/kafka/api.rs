@@ -5,6 +5,7 @@ use super::*;
 use crate::codec::{Reader, Result, Writer};
 use bytes::Bytes;
 use core::fmt;
+use std::sync::Arc;
 
 macro_rules! apis {
     (@map_records $body:ident $map:ident) => { $body };
@@ -42,9 +43,9 @@ macro_rules! apis {
             }
         }
 
-        /// What is asked of a broker.
+        /// What is asked of a broker. Whoever keeps a question, to ask it again or to answer it later, shares it.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        pub enum Request { $( $name($request), )* }
+        pub enum Request { $( $name(Arc<$request>), )* }
 
         impl Request {
             pub const fn key(&self) -> ApiKey {
@@ -56,11 +57,12 @@ macro_rules! apis {
             }
 
             fn body(&self) -> &dyn Message {
-                match self { $( Request::$name(body) => body, )* }
+                match self { $( Request::$name(body) => &**body, )* }
             }
 
-            fn body_mut(&mut self) -> &mut dyn Message {
-                match self { $( Request::$name(body) => body, )* }
+            /// The body, as long as nobody shares it.
+            fn body_mut(&mut self) -> Option<&mut dyn Message> {
+                Some(match self { $( Request::$name(body) => Arc::get_mut(body)?, )* })
             }
         }
 
@@ -102,7 +104,7 @@ macro_rules! apis {
         $(
             impl From<$request> for Request {
                 fn from(body: $request) -> Request {
-                    Request::$name(body)
+                    Request::$name(Arc::new(body))
                 }
             }
 
@@ -179,7 +181,8 @@ impl Request {
     /// Reads the body of a request. What a sender put behind it is left unread.
     pub fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Result<Request> {
         let mut request = Request::empty(key);
-        table::read(request.body_mut(), reader, key.version(version))?;
+        let body = request.body_mut().expect("a request that was just made is not shared");
+        table::read(body, reader, key.version(version))?;
         Ok(request)
     }
 

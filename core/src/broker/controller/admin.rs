@@ -65,12 +65,17 @@ impl Controller {
     /// Begins the CreateTopics at hand. `seats`: the brokers, if this is not the controller.
     pub(super) fn create_topics(&mut self, _: Now, seats: Option<Vec<Seat>>, fx: Fx<'_>) {
         let Some((_, _, Request::CreateTopics(request))) = self.answering.clone() else { return };
-        let CreateTopicsRequest { topics, timeout_ms, validate_only, .. } = request;
+        let CreateTopicsRequest { topics, timeout_ms, validate_only, .. } = &*request;
         let own = self.context.brokers.iter().filter(|(id, _)| self.context.is_live(**id));
         let seats = seats.unwrap_or_else(|| {
             own.map(|(id, broker)| Seat { id: *id, rack: broker.info.rack.as_deref().map(Into::into) }).collect()
         });
-        let mut creation = Creation { timeout_ms, validate_only, topics: Vec::new(), refused: Vec::new() };
+        let mut creation = Creation {
+            timeout_ms: *timeout_ms,
+            validate_only: *validate_only,
+            topics: Vec::new(),
+            refused: Vec::new(),
+        };
         let mut names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
         sort_by(&mut names, Ord::cmp);
         let mut room = MOST_PARTITIONS;
@@ -80,14 +85,14 @@ impl Controller {
             let planned = if twice {
                 Err((ErrorCode::INVALID_REQUEST, "named twice"))
             } else {
-                self.plan_topic(&topic, &seats, room)
+                self.plan_topic(topic, &seats, room)
             };
             match planned {
                 Ok(new) => {
                     room -= new.info.partitions.len();
                     creation.topics.push(new);
                 }
-                Err(refused) => creation.refused.push(refused_topic(topic.name, refused)),
+                Err(refused) => creation.refused.push(refused_topic(topic.name.clone(), refused)),
             }
         }
         if creation.validate_only {

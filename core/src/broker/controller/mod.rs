@@ -319,7 +319,7 @@ impl Controller {
         fx: Fx<'_>,
     ) {
         if self.office.session.is_none() {
-            return self.refuse(from, &Request::CreateTopics(request), ErrorCode::BROKER_NOT_AVAILABLE, fx);
+            return self.refuse(from, &request.into(), ErrorCode::BROKER_NOT_AVAILABLE, fx);
         }
         self.events.push_back(Event::CreateHere { from, request, seats });
         self.run(now, fx);

@@ -63,7 +63,7 @@ impl Batch {
                 request.controller_id = me;
                 request.controller_epoch = epoch;
                 request.broker_epoch = broker.epoch;
-                requests.push((to, Request::LeaderAndIsr(request)));
+                requests.push((to, request.into()));
             }
         }
         if !batch.update_to.is_empty() {
@@ -73,7 +73,7 @@ impl Batch {
             for to in &batch.update_to {
                 if let Some(broker) = context.brokers.get(to) {
                     let request = UpdateMetadataRequest { broker_epoch: broker.epoch, ..request.clone() };
-                    requests.push((*to, Request::UpdateMetadata(request)));
+                    requests.push((*to, request.into()));
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Batch {
                 request.controller_id = me;
                 request.controller_epoch = epoch;
                 request.broker_epoch = broker.epoch;
-                requests.push((to, Request::StopReplica(request)));
+                requests.push((to, request.into()));
             }
         }
         requests
@@ -289,8 +289,8 @@ mod tests {
     #[test]
     fn one_request_is_under_way_and_is_sent_again_until_the_broker_leaves() {
         let mut outbox = Outbox::default();
-        let first = Request::UpdateMetadata(UpdateMetadataRequest::default());
-        let second = Request::StopReplica(StopReplicaRequest::default());
+        let first = Request::from(UpdateMetadataRequest::default());
+        let second = Request::from(StopReplicaRequest::default());
         outbox.add(BrokerId(1));
         outbox.push(BrokerId(1), first.clone());
         outbox.push(BrokerId(1), second.clone());

@@ -44,7 +44,7 @@ impl Controller {
                 }
             }
             Event::CreateHere { from, request, seats } => {
-                self.answering = Some((from, 7, Request::CreateTopics(request)));
+                self.answering = Some((from, 7, request.into()));
                 self.create_topics(now, Some(seats), fx)
             }
             Event::Request { from, version, request } => {
@@ -290,7 +290,7 @@ impl Controller {
             match event {
                 Event::Request { from, request, .. } => self.refuse(from, &request, ErrorCode::NOT_CONTROLLER, fx),
                 Event::CreateHere { from, request, .. } => {
-                    self.refuse(from, &Request::CreateTopics(request), ErrorCode::NOT_CONTROLLER, fx);
+                    self.refuse(from, &request.into(), ErrorCode::NOT_CONTROLLER, fx);
                 }
                 _ => {}
             }

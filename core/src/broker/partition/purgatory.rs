@@ -8,6 +8,7 @@ use crate::id::TopicPartition;
 use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Offset;
 use crate::time::{Deadlines, Instant, Wake};
+use std::sync::Arc;
 
 /// Numbers what waits, in the order of arrival.
 pub type WaitId = u64;
@@ -50,7 +51,7 @@ pub struct ProducePart {
 pub struct FetchWait {
     pub asker: Asker,
     pub version: i16,
-    pub request: FetchRequest,
+    pub request: Arc<FetchRequest>,
 }
 
 impl Purgatory {
@@ -223,7 +224,7 @@ mod tests {
     fn a_closed_connection_waits_for_nothing() {
         let mut purgatory = Purgatory::default();
         let asker = Asker::Client { conn: ConnId(1), seq: 0 };
-        let wait = FetchWait { asker, version: 12, request: FetchRequest::default() };
+        let wait = FetchWait { asker, version: 12, request: Arc::default() };
         purgatory.park_fetch(wait, [orders(0)].into_iter(), Instant(100));
         purgatory.forget(|asker| matches!(asker, Asker::Client { conn: ConnId(1), .. }));
         assert_eq!((purgatory.waiting(), purgatory.fetches_of(&orders(0)).len()), ((0, 0), 0));

@@ -223,7 +223,7 @@ fn a_leader_from_outside_the_isr_is_an_unclean_election() {
 #[test]
 fn an_unclean_election_is_allowed_where_it_was_asked_for() {
     let elect = |partition: i32| {
-        kafka::Request::ElectLeaders(ElectLeadersRequest {
+        kafka::Request::from(ElectLeadersRequest {
             election_type: 1,
             topics: Some(vec![ElectLeadersTopic {
                 name: "orders".into(),
@@ -234,7 +234,7 @@ fn an_unclean_election_is_allowed_where_it_was_asked_for() {
         })
     };
     let set = |topic: &str, key: &str, value: &str| {
-        kafka::Request::IncrementalAlterConfigs(IncrementalAlterConfigsRequest {
+        kafka::Request::from(IncrementalAlterConfigsRequest {
             resources: vec![AlterConfigsResource {
                 resource_type: 2,
                 resource_name: topic.to_owned(),

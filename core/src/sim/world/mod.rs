@@ -120,8 +120,17 @@ pub struct World {
     pub counts: Counts,
     /// At this entry everything is compared in full.
     compare_at: u64,
-    /// Reused between steps; always empty there.
-    effects: Effects<Effect>,
+    effects: Spare,
+}
+
+/// The sink of a step, reused for the next one. Between steps it is empty, so a copy of a world begins with a new one.
+#[derive(Debug, Default)]
+struct Spare(Effects<Effect>);
+
+impl Clone for Spare {
+    fn clone(&self) -> Spare {
+        Spare::default()
+    }
 }
 
 impl World {
@@ -150,7 +159,7 @@ impl World {
             checks: Checks::new(build::promise(scenario)),
             counts: Counts::new(),
             compare_at: COMPARE_EVERY,
-            effects: Effects::default(),
+            effects: Spare::default(),
             scenario: Arc::new(scenario.clone()),
         };
         for id in build::nodes(scenario) {
@@ -315,7 +324,7 @@ impl World {
         let entropy = Rng::at(&[self.scenario.seed, mix(at as u64), u64::from(boot)]);
         self.record(id, What::Booted { boot }, 0);
         let now = self.hosts[at].clock.read(self.now);
-        let mut fx = core::mem::take(&mut self.effects);
+        let mut fx = core::mem::take(&mut self.effects.0);
         match build::machine(&self.scenario, id, &mut self.hosts[at].store, entropy, now, &mut fx) {
             Ok(machine) => {
                 let host = &mut self.hosts[at];
@@ -331,9 +340,9 @@ impl World {
                 self.connect_all_of(id);
             }
             Err(why) => {
-                self.effects = fx;
-                self.effects.effects.clear();
-                self.effects.notes.clear();
+                fx.effects.clear();
+                fx.notes.clear();
+                self.effects.0 = fx;
                 self.record(id, What::Halted, 0);
                 self.checks.befell(self.seen(at), Fault::Refused, &why);
                 self.count("refused start");
@@ -400,7 +409,7 @@ impl World {
             return;
         }
         let now = host.clock.read(self.now);
-        let mut fx = core::mem::take(&mut self.effects);
+        let mut fx = core::mem::take(&mut self.effects.0);
         if let Some(machine) = &mut host.machine {
             machine.step(now, input, &mut fx);
         }
@@ -428,7 +437,7 @@ impl World {
             }
             self.perform(at, effect);
         }
-        self.effects = fx;
+        self.effects.0 = fx;
         if self.hosts[at].is_up() {
             if let Err(error) = self.hosts[at].store.flush() {
                 self.halt(at, error.to_string());

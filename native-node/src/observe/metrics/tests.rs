@@ -1,7 +1,7 @@
 //! That a report can be read by Prometheus, and has the names that dashboards ask for.
 
 use super::*;
-use glasshouse_core::api::kafka::{MetadataRequest, MetadataResponse, ProduceRequest, Request};
+use glasshouse_core::api::kafka::{MetadataRequest, MetadataResponse, ProduceRequest};
 use glasshouse_core::broker::config::BrokerConfig;
 use glasshouse_core::id::{BrokerId, KeeperId, TopicPartition, Zxid};
 use glasshouse_core::keeper::{Boot, Config, Keeper};
@@ -127,10 +127,10 @@ fn what_is_answered_is_timed() {
     };
     let answer =
         |correlation| Reply::<Vec<u8>>::Kafka { version: 0, correlation, body: MetadataResponse::default().into() };
-    counters.heard(&ask(1, Request::Metadata(MetadataRequest::default())));
-    counters.heard(&ask(2, Request::Metadata(MetadataRequest::default())));
+    counters.heard(&ask(1, MetadataRequest::default().into()));
+    counters.heard(&ask(2, MetadataRequest::default().into()));
     // It is never answered, so it is no answer's time.
-    counters.heard(&ask(3, Request::Produce(ProduceRequest { acks: 0, ..ProduceRequest::default() })));
+    counters.heard(&ask(3, ProduceRequest { acks: 0, ..ProduceRequest::default() }.into()));
     counters.replied(&node, conn, &answer(2), Vec::len);
     let text = counters.report(NodeId::Broker(1), &seen(&node));
     check(&text);

@@ -15,6 +15,7 @@ use glasshouse_core::node::{Input, KafkaRequest, Reply, Request, RequestBody};
 use glasshouse_core::record::producer::ProducerStates;
 use glasshouse_core::wire;
 use glasshouse_core::wire::keeper::quorum;
+use std::sync::Arc;
 
 const WAKE: u8 = 0;
 const UP: u8 = 1;
@@ -141,7 +142,7 @@ fn get_message(from: &mut Reader) -> Result<PeerMessage<Bytes>> {
 
 fn put_kafka_request(mut request: KafkaRequest, key: &Key, to: &mut Writer) {
     if let kafka::Request::Produce(produce) = &mut request.body {
-        for partition in produce.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for partition in Arc::make_mut(produce).topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.records = partition.records.take().map(|records| hollow::fold(&records, key));
         }
     }
@@ -153,7 +154,7 @@ fn get_kafka_request(from: &mut Reader) -> Result<KafkaRequest> {
     let unknown = Malformed { at, expected: "a Kafka request" };
     let mut request = wire::kafka::decode_request(Bytes::get(from)?).map_err(|_| unknown)?;
     if let kafka::Request::Produce(produce) = &mut request.body {
-        for partition in produce.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for partition in Arc::make_mut(produce).topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.records = partition.records.take().map(hollow::unfold).transpose()?;
         }
     }
