@@ -10,9 +10,10 @@ use super::partition::purgatory::{ProducePart, ProduceWait};
 use super::partition::{Context, Partition};
 use super::{Broker, Call, Timer};
 use crate::api::kafka::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, CreatableTopic, CreateTopicsRequest, ErrorCode,
-    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, ProducePartitionResponse, ProduceRequest,
-    ProduceResponse, ProduceTopicResponse, Request,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, CreatableTopic, CreateTopicsRequest,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeConfigsResult, ErrorCode, InitProducerIdRequest,
+    InitProducerIdResponse, MetadataRequest, ProducePartitionResponse, ProduceRequest, ProduceResponse,
+    ProduceTopicResponse, Request,
 };
 use crate::id::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::machine::Effects;
@@ -42,6 +43,7 @@ impl Broker {
             Request::Metadata(request) => self.on_metadata(now, asker, version, &request, fx),
             Request::ApiVersions(_) => self.answer(asker, api_versions(version).into(), fx),
             Request::DescribeCluster(_) => self.answer(asker, self.metadata.describe_cluster().into(), fx),
+            Request::DescribeConfigs(request) => self.answer(asker, configs_not_served(request).into(), fx),
             Request::InitProducerId(request) => self.on_init_producer_id(now, asker, &request, fx),
             request if self.is_too_early(&request) => self.early.push((asker, version, request)),
             Request::LeaderAndIsr(request) => self.on_leader_and_isr(now, asker, request, fx),
@@ -50,7 +52,6 @@ impl Broker {
             request @ (Request::ControlledShutdown(_)
             | Request::CreateTopics(_)
             | Request::DeleteTopics(_)
-            | Request::DescribeConfigs(_)
             | Request::ElectLeaders(_)
             | Request::IncrementalAlterConfigs(_)
             | Request::AlterPartitionReassignments(_)
@@ -296,6 +297,17 @@ impl Broker {
 fn failed_part(partition: TopicPartition, code: ErrorCode) -> ProducePart {
     let none = Offset(-1);
     ProducePart { partition, base: none, last: none, log_start: none, outcome: Some(code) }
+}
+
+/// Settings are not described here yet; each resource is told so, as the client listener tells it (`net/kafka/refusal`).
+fn configs_not_served(request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let results = request.resources.into_iter().map(|resource| DescribeConfigsResult {
+        error: ErrorCode::UNSUPPORTED_VERSION,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+        ..DescribeConfigsResult::default()
+    });
+    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
 }
 
 /// Whether a client's version of an API is one we serve.

@@ -13,6 +13,8 @@ use crate::time::UnixMillis;
 use crate::znode::stat::Stat;
 use std::collections::VecDeque;
 
+mod admin;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Node {
     data: Option<Bytes>,
