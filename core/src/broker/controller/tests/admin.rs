@@ -26,6 +26,25 @@ fn a_deletion_that_is_not_allowed_is_taken_back() {
     assert_eq!(world.state("t"), "2 of 2,3 at 0/1, v0");
 }
 
+/// The old tool writes every partition into the znode.
+#[test]
+fn who_leads_already_is_not_elected_by_the_znode() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("led", &[3, 2]);
+    world.create_topic("t", &[2, 3]);
+    world.kill(2);
+    world.start(2);
+    assert_eq!(world.alter(3, "t", 1, 1, &[3, 2]), ErrorCode::NONE);
+    let before = world.state("led");
+    let all = br#"{"version":1,"partitions":[{"topic":"led","partition":0},{"topic":"t","partition":0},{"topic":"no","partition":0}]}"#;
+    let data = Some(Bytes::from_static(all));
+    world.create(0, znodes::PREFERRED_ELECTION, data, CreateMode::Persistent).unwrap();
+    world.settle();
+    assert_eq!(world.state("led"), before);
+    assert_eq!(world.state("t"), "2 of 3,2 at 2/1, v3");
+    assert!(!world.nodes.contains_key(znodes::PREFERRED_ELECTION));
+}
+
 /// Whatever is asked is answered, in the shape of its own API.
 #[test]
 fn every_request_of_a_controller_is_answered() {
