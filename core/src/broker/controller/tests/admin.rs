@@ -59,3 +59,32 @@ fn every_request_of_a_controller_is_answered() {
         }
     }
 }
+
+/// A dead broker may stay a replica, but is not made one; nor is one that is about to stop.
+#[test]
+fn a_partition_moves_only_to_brokers_that_live() {
+    let mut world = World::new(&[1, 2, 3, 4]);
+    world.create_topic("t", &[1, 2]);
+    let reassign = |world: &mut World, to: &[i32]| {
+        let replicas = Some(to.iter().map(|id| BrokerId(*id)).collect());
+        let partitions = vec![ReassignablePartition { partition: 0, replicas, ..Default::default() }];
+        let topics = vec![ReassignableTopic { name: "t".into(), partitions, ..Default::default() }];
+        let answer = world.ask(1, 5, 0, AlterPartitionReassignmentsRequest { topics, ..Default::default() });
+        let Response::AlterPartitionReassignments(answer) = answer else { panic!("{answer:?}") };
+        answer.topics[0].partitions[0].error
+    };
+    assert_eq!(reassign(&mut world, &[1, 9]), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+    assert_eq!(
+        reassign(&mut world, &[1, 3]),
+        ErrorCode::NONE,
+        "3 cannot catch up here, and is being added from now on"
+    );
+    world.kill(3);
+    assert_eq!(reassign(&mut world, &[3, 1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT, "it is being added, and is dead");
+    let request =
+        ControlledShutdownRequest { broker_id: BrokerId(4), broker_epoch: world.broker_epoch(4), ..Default::default() };
+    let _ = world.ask(1, 6, 3, request);
+    assert_eq!(reassign(&mut world, &[1, 4]), ErrorCode::INVALID_REPLICA_ASSIGNMENT, "it stops");
+    world.kill(2);
+    assert_eq!(reassign(&mut world, &[2, 1]), ErrorCode::NONE, "it was a replica before");
+}
