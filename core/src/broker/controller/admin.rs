@@ -17,7 +17,8 @@ use crate::ordered::sort_by;
 /// Topics being created.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Creation {
-    timeout_ms: i32,
+    /// How long the answer waits for leaders; `None` for a topic that this broker makes by itself, for which nobody waits.
+    timeout_ms: Option<i32>,
     validate_only: bool,
     topics: Vec<NewTopic>,
     refused: Vec<CreatedTopic>,
@@ -66,6 +67,7 @@ impl Controller {
     pub(super) fn create_topics(&mut self, _: Now, seats: Option<Vec<Seat>>, fx: Fx<'_>) {
         let Some((_, _, Request::CreateTopics(request))) = self.answering.clone() else { return };
         let CreateTopicsRequest { topics, timeout_ms, validate_only, .. } = request;
+        let timeout_ms = seats.is_none().then_some(timeout_ms);
         let own = self.context.brokers.iter().filter(|(id, _)| self.context.is_live(**id));
         let seats = seats.unwrap_or_else(|| {
             own.map(|(id, broker)| Seat { id: *id, rack: broker.info.rack.as_deref().map(Into::into) }).collect()
@@ -220,13 +222,20 @@ impl Controller {
             }
         }
         let response = creation_response(&creation, &made);
-        let waits = self.office.active.is_some();
-        self.park(now, if waits { creation.timeout_ms } else { 0 }, created, response, fx);
+        match creation.timeout_ms {
+            Some(timeout_ms) => self.park(now, timeout_ms, created, response, fx),
+            None => self.reply(response, fx),
+        }
     }
 
-    /// Answers at once without a timeout, or when the topics have leaders (or are gone).
-    fn park(&mut self, now: Now, timeout_ms: i32, topics: Vec<Arc<str>>, response: Response<LogRange>, fx: Fx<'_>) {
-        if timeout_ms <= 0 || topics.is_empty() {
+    /// Answers when the topics have leaders (or are gone). Without time to wait for that it is not known to have happened
+    /// (ZkAdminManager.createTopics, deleteTopics).
+    fn park(&mut self, now: Now, timeout_ms: i32, topics: Vec<Arc<str>>, mut response: Response<LogRange>, fx: Fx<'_>) {
+        if topics.is_empty() {
+            return self.reply(response, fx);
+        }
+        if timeout_ms <= 0 {
+            time_out(&mut response);
             return self.reply(response, fx);
         }
         if let Some((from, _, _)) = self.answering.take() {
@@ -498,7 +507,7 @@ fn creation_response(creation: &Creation, made: &[Answer]) -> Response<LogRange>
 }
 
 /// The wait is over without what was waited for.
-fn time_out(response: &mut Response<LogRange>) {
+pub(super) fn time_out(response: &mut Response<LogRange>) {
     match response {
         Response::CreateTopics(response) => {
             for topic in response.topics.iter_mut().filter(|topic| topic.error.is_none()) {

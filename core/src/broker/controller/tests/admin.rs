@@ -88,3 +88,51 @@ fn a_partition_moves_only_to_brokers_that_live() {
     world.kill(2);
     assert_eq!(reassign(&mut world, &[2, 1]), ErrorCode::NONE, "it was a replica before");
 }
+
+fn plain(name: &str) -> CreatableTopic {
+    CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 2, ..CreatableTopic::default() }
+}
+
+fn error_of(answer: &Response<LogRange>) -> ErrorCode {
+    match answer {
+        Response::CreateTopics(answer) => answer.topics[0].error,
+        Response::DeleteTopics(answer) => answer.topics[0].error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// It is done, but nobody has waited to see it.
+#[test]
+fn without_a_time_to_wait_nothing_is_known_to_have_happened() {
+    let mut world = World::new(&[1, 2, 3]);
+    let create =
+        |name: &str, timeout_ms| CreateTopicsRequest { topics: vec![plain(name)], timeout_ms, ..Default::default() };
+    let delete = |timeout_ms| DeleteTopicsRequest { names: vec!["t".into()], timeout_ms, ..Default::default() };
+    assert_eq!(error_of(&world.ask(1, 5, 7, create("t", 0))), ErrorCode::REQUEST_TIMED_OUT);
+    assert_eq!(error_of(&world.ask(1, 5, 7, create("t", 0))), ErrorCode::TOPIC_ALREADY_EXISTS);
+    let dry = CreateTopicsRequest { validate_only: true, ..create("u", 0) };
+    assert_eq!(error_of(&world.ask(1, 5, 7, dry)), ErrorCode::NONE);
+    assert_eq!(error_of(&world.ask(1, 5, 5, delete(-1))), ErrorCode::REQUEST_TIMED_OUT);
+    assert!(!world.nodes.contains_key(&znodes::topic("t")));
+    assert_eq!(error_of(&world.ask(1, 5, 7, create("t", 1000))), ErrorCode::NONE);
+    assert_eq!(world.make_here(2, plain("here")), ErrorCode::NONE);
+}
+
+/// Its successor deletes the topic. This one has not seen it go.
+#[test]
+fn what_waits_when_the_office_is_lost_is_not_answered_as_done() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    world.kill(3);
+    let request = DeleteTopicsRequest { names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
+    let mut fx = Effects::default();
+    let controller = world.controllers.get_mut(&1).unwrap();
+    controller.on_request(World::now(), 5, 5, request.into(), &mut fx);
+    world.perform(1, fx);
+    world.settle();
+    assert!(!world.replies.contains_key(&5), "it waits for broker 3");
+    let mut fx = Effects::default();
+    world.controllers.get_mut(&1).unwrap().on_expired(World::now(), &mut fx);
+    world.perform(1, fx);
+    assert_eq!(error_of(&world.replies[&5]), ErrorCode::REQUEST_TIMED_OUT);
+}
