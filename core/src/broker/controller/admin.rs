@@ -10,6 +10,7 @@ use crate::api::kafka::{
     IncrementalAlterConfigsResponse,
 };
 use crate::broker::config::TopicSettings;
+use crate::broker::topic_names;
 use crate::broker::znodes::{Assignment, Configs, TopicInfo};
 use crate::id::TopicId;
 use crate::ordered::sort_by;
@@ -92,15 +93,27 @@ impl Controller {
                 Err(refused) => creation.refused.push(refused_topic(topic.name, refused)),
             }
         }
-        if creation.validate_only {
-            let response = creation_response(&creation, &[]);
-            return self.reply(response, fx);
-        }
         // What is marked for deletion still loses its settings when its znode is gone already.
         let names = creation.topics.iter().map(|topic| &topic.name);
         let looks = names.flat_map(|name| [znodes::delete_topic(name), znodes::config("topics", name)]);
-        let ops: Vec<Op> = looks.map(|path| Op::exists(&path, false)).collect();
+        let mut ops: Vec<Op> = looks.map(|path| Op::exists(&path, false)).collect();
+        if creation.topics.iter().any(|topic| topic_names::may_collide(&topic.name)) {
+            ops.push(Op::children(znodes::TOPICS, false));
+        }
         self.ask(ops, Then::LookedForTopics(Box::new(creation)), fx);
+    }
+
+    /// What must be wrong with these topics, whoever else makes or deletes some.
+    pub(super) fn foresee(&self, request: &CreateTopicsRequest, seats: &[Seat]) -> Result<(), ErrorCode> {
+        for topic in &request.topics {
+            let (partitions, replication) = self.counts_of(topic).map_err(|(error, _)| error)?;
+            if partitions as usize > MOST_PARTITIONS {
+                return Err(ErrorCode::INVALID_PARTITIONS);
+            }
+            let anywhere = Start { index: 0, shift: 0, partition: 0 };
+            place::place(seats, partitions, replication, anywhere).map_err(|refused| not_placed(refused).0)?;
+        }
+        Ok(())
     }
 
     /// `room`: partitions that the request may still make.
@@ -110,9 +123,7 @@ impl Controller {
         seats: &[Seat],
         room: usize,
     ) -> Result<NewTopic, (ErrorCode, &'static str)> {
-        let name = &*topic.name;
-        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if name.is_empty() || name == "." || name == ".." || name.len() > 249 || !name.chars().all(is_legal) {
+        if !topic_names::is_legal(&topic.name) {
             return Err((
                 ErrorCode::INVALID_TOPIC_EXCEPTION,
                 "a topic's name has 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'",
@@ -154,6 +165,15 @@ impl Controller {
         topic: &CreatableTopic,
         seats: &[Seat],
     ) -> Result<Vec<Vec<BrokerId>>, (ErrorCode, &'static str)> {
+        let (partitions, replication) = self.counts_of(topic)?;
+        let mut seats = seats.to_vec();
+        sort_by(&mut seats, |a, b| a.id.cmp(&b.id));
+        let start = Start::drawn(seats.len() as u64, &mut self.rng);
+        place::place(&seats, partitions, replication, start).map_err(not_placed)
+    }
+
+    /// How many partitions it has, and how many replicas each, if they are to be placed.
+    fn counts_of(&self, topic: &CreatableTopic) -> Result<(u32, u32), (ErrorCode, &'static str)> {
         let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
         let partitions = or_default(topic.num_partitions, self.settings.num_partitions);
         let replication = or_default(topic.replication_factor.into(), self.settings.default_replication_factor);
@@ -163,14 +183,7 @@ impl Controller {
         if replication < 1 {
             return Err((ErrorCode::INVALID_REPLICATION_FACTOR, "a partition has at least one replica"));
         }
-        let mut seats = seats.to_vec();
-        sort_by(&mut seats, |a, b| a.id.cmp(&b.id));
-        let start = Start::drawn(seats.len() as u64, &mut self.rng);
-        place::place(&seats, partitions as u32, replication as u32, start).map_err(|refused| match refused {
-            Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),
-            Refused::TooFewBrokers { .. } => (ErrorCode::INVALID_REPLICATION_FACTOR, "more replicas than live brokers"),
-            Refused::RacksMissing => (ErrorCode::INVALID_REQUEST, "some brokers have a rack and some have none"),
-        })
+        Ok((partitions as u32, replication as u32))
     }
 
     /// A random UUID; those that Kafka reserves (0 and 1), and those that print with a dash in front, are drawn again.
@@ -188,16 +201,30 @@ impl Controller {
         }
     }
 
-    /// `answers`: of each topic, whether it is marked for deletion, and whether it has settings. A topic and its settings
-    /// are written together: those of one that exists already, though this broker did not know, stay as they are.
+    /// `answers`: of each topic, whether it is marked for deletion, and whether it has settings; then all topics, if one of
+    /// the new ones may collide with them (AdminZkClient.validateTopicCreate). A topic and its settings are written together:
+    /// those of one that exists already, though this broker did not know, stay as they are.
     pub(super) fn on_looked_for_topics(&mut self, mut creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
         let mut ops = Vec::new();
         let topics = core::mem::take(&mut creation.topics);
+        let all: OrdSet<Arc<str>> = answers.get(2 * topics.len()).cloned().map(names).into_iter().flatten().collect();
+        let named = all.iter().filter(|name| topic_names::may_collide(name));
+        let mut unified: OrdSet<String> = named.map(|name| topic_names::unified(name)).collect();
         for (topic, answers) in topics.into_iter().zip(answers.chunks_exact(2)) {
             if answers[0].is_ok() {
                 let refused = (ErrorCode::TOPIC_ALREADY_EXISTS, "the topic is marked for deletion");
                 creation.refused.push(refused_topic(topic.name, refused));
                 continue;
+            }
+            if topic_names::may_collide(&topic.name) && !all.contains(&topic.name) {
+                let of = topic_names::unified(&topic.name);
+                // Those before it in the request are there already, unless nothing is made.
+                let collides = if creation.validate_only { unified.contains(&of) } else { !unified.insert(of) };
+                if collides {
+                    let refused = (ErrorCode::INVALID_TOPIC_EXCEPTION, "a topic has that name but for '.' and '_'");
+                    creation.refused.push(refused_topic(topic.name, refused));
+                    continue;
+                }
             }
             let (path, configs) = (znodes::config("topics", &topic.name), znodes::encode_configs(&topic.configs));
             let configs = match answers[1] {
@@ -207,6 +234,10 @@ impl Controller {
             let path = znodes::topic(&topic.name);
             ops.push(Op::Multi(vec![Op::create(&path, Some(topic.info.encode()), CreateMode::Persistent), configs]));
             creation.topics.push(topic);
+        }
+        if creation.validate_only {
+            let response = creation_response(&creation, &[]);
+            return self.reply(response, fx);
         }
         self.ask(ops, Then::TopicsMade(Box::new(creation)), fx);
     }
@@ -467,6 +498,14 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
         }
     }
     Ok(by_number.into_values().cloned().collect())
+}
+
+fn not_placed(refused: Refused) -> (ErrorCode, &'static str) {
+    match refused {
+        Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),
+        Refused::TooFewBrokers { .. } => (ErrorCode::INVALID_REPLICATION_FACTOR, "more replicas than live brokers"),
+        Refused::RacksMissing => (ErrorCode::INVALID_REQUEST, "some brokers have a rack and some have none"),
+    }
 }
 
 fn refused_topic(name: Arc<str>, (error, why): (ErrorCode, &str)) -> CreatedTopic {

@@ -309,7 +309,11 @@ impl World {
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
         let seats = self.controllers.keys().map(|id| place::Seat { id: BrokerId(*id), rack: None }).collect();
         let mut fx = Effects::default();
-        self.controllers.get_mut(&id).unwrap().create_topic(World::now(), request, seats, 91, &mut fx);
+        let begun = self.controllers.get_mut(&id).unwrap().create_topic(World::now(), request, seats, 91, &mut fx);
+        if let Err(error) = begun {
+            assert!(fx.is_empty(), "{fx:?}");
+            return error;
+        }
         self.perform(id, fx);
         self.settle();
         let Some(Response::CreateTopics(answer)) = self.replies.remove(&91) else { panic!("no answer") };

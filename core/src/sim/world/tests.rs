@@ -2,7 +2,10 @@
 //! it keeps of its trace is numbered.
 
 use super::World;
-use crate::api::kafka::{ApiKey, DescribeConfigsRequest, DescribeConfigsResource, ErrorCode, Request, Response};
+use crate::api::kafka::{
+    ApiKey, DescribeConfigsRequest, DescribeConfigsResource, ErrorCode, MetadataRequest, MetadataTopic, Request,
+    Response,
+};
 use crate::api::peer::{Channel, ChannelKind, PeerMessage};
 use crate::broker::Broker;
 use crate::id::{ConnId, NodeId};
@@ -174,9 +177,38 @@ fn every_request_is_taken_from_clients_and_peers() {
         }
         let resources = vec![DescribeConfigsResource { resource_type: 2, ..Default::default() }];
         let request = DescribeConfigsRequest { resources, ..Default::default() }.into();
-        for answer in asked(broker, now, &request) {
+        let answers = asked(broker, now, &request);
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
             let Response::DescribeConfigs(answer) = answer else { panic!("{answer:?}") };
             assert_eq!(answer.results[0].error, ErrorCode::UNSUPPORTED_VERSION);
+        }
+    }
+}
+
+/// A topic that a client asks for is being made, or it is told at once why not.
+#[test]
+fn a_topic_that_cannot_be_made_is_told_apart_from_one_that_is_being_made() {
+    let text = "glasshouse scenario 1\nseed 3\nset brokers 2\ntopic a_b partitions 1 replicas 2 min-isr 1\nrun 10s\n";
+    let mut world = World::new(&Scenario::parse(text).unwrap());
+    world.run_until(Instant::ZERO + Span::secs(8));
+    let now = Now { at: world.now(), wall: UnixMillis(0) };
+    for id in 1..=2 {
+        let Some(Node::Broker(broker)) = world.machine(NodeId::Broker(id)) else { panic!("no broker {id}") };
+        let names = ["fresh", "not one", "a.b", "__consumer_offsets"];
+        let topics = names.map(|name| MetadataTopic { name: Some(name.into()), ..Default::default() });
+        let request =
+            MetadataRequest { topics: Some(topics.into()), allow_auto_topic_creation: true, ..Default::default() };
+        let answers = asked(broker, now, &request.into());
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
+            let Response::Metadata(answer) = answer else { panic!("{answer:?}") };
+            let told: Vec<ErrorCode> = answer.topics.iter().map(|topic| topic.error).collect();
+            let invalid = ErrorCode::INVALID_TOPIC_EXCEPTION;
+            assert_eq!(
+                told,
+                [ErrorCode::LEADER_NOT_AVAILABLE, invalid, invalid, ErrorCode::INVALID_REPLICATION_FACTOR]
+            );
         }
     }
 }

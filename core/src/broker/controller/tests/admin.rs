@@ -1,6 +1,7 @@
 //! What operators ask for, and write into `/admin` themselves.
 
 use super::*;
+use crate::broker::topic_names;
 
 /// `delete.topic.enable=false`: a wish is taken back whoever wrote it, also one from before this controller.
 #[test]
@@ -135,4 +136,37 @@ fn what_waits_when_the_office_is_lost_is_not_answered_as_done() {
     world.controllers.get_mut(&1).unwrap().on_expired(World::now(), &mut fx);
     world.perform(1, fx);
     assert_eq!(error_of(&world.replies[&5]), ErrorCode::REQUEST_TIMED_OUT);
+}
+
+/// What is known at once is said at once; it is not asked for again and again.
+#[test]
+fn what_cannot_be_made_is_not_begun() {
+    let mut world = World::new(&[1, 2]);
+    let offsets = topic_names::creatable(&topic_names::CONSUMER_OFFSETS.into(), &Settings::default());
+    assert_eq!(world.make_here(2, offsets.clone()), ErrorCode::INVALID_REPLICATION_FACTOR, "it wants three brokers");
+    let many = CreatableTopic { num_partitions: 20_000, ..plain("many") };
+    assert_eq!(world.make_here(1, many), ErrorCode::INVALID_PARTITIONS);
+    world.start(3);
+    assert_eq!(world.make_here(2, offsets), ErrorCode::NONE);
+    let info = TopicInfo::decode(world.nodes[&znodes::topic("__consumer_offsets")].data.as_ref().unwrap()).unwrap();
+    assert_eq!(info.partitions.len(), 50);
+    let configs = world.nodes[&znodes::config("topics", "__consumer_offsets")].data.clone().unwrap();
+    assert_eq!(znodes::decode_configs(&configs).unwrap()["cleanup.policy"], "compact");
+}
+
+/// Kafka's metrics could not tell them apart (Topic.hasCollision).
+#[test]
+fn names_that_differ_in_dots_and_underscores_only_collide() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("a.b", &[2, 3]);
+    assert_eq!(world.ask_for_topics(vec![plain("a_b")]), [ErrorCode::INVALID_TOPIC_EXCEPTION]);
+    assert_eq!(world.ask_for_topics(vec![plain("a.b")]), [ErrorCode::TOPIC_ALREADY_EXISTS]);
+    assert_eq!(world.ask_for_topics(vec![plain("a-b")]), [ErrorCode::NONE]);
+    let both = vec![plain("c_d.e"), plain("c.d_e")];
+    let dry = CreateTopicsRequest { topics: both.clone(), validate_only: true, ..Default::default() };
+    let Response::CreateTopics(answer) = world.ask(1, 5, 7, dry) else { panic!("another answer") };
+    assert!(answer.topics.iter().all(|topic| topic.error.is_none()), "{:?}", answer.topics);
+    assert_eq!(world.ask_for_topics(both), [ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::NONE]);
+    assert_eq!(world.make_here(2, plain("a_b")), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(world.make_here(2, plain("a.b")), ErrorCode::TOPIC_ALREADY_EXISTS);
 }
