@@ -38,6 +38,7 @@
 mod admin;
 mod agenda;
 mod brokers;
+mod configs;
 mod context;
 mod deletion;
 pub mod elect;
