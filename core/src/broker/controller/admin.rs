@@ -116,11 +116,12 @@ impl Controller {
         let mut configs = Configs::new();
         for config in &topic.configs {
             let Some(value) = &config.value else {
-                return Err((ErrorCode::INVALID_REQUEST, "a setting has no value"));
+                return Err((ErrorCode::INVALID_CONFIG, "a setting has no value"));
             };
             TopicSettings::check(&config.name, value).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
             configs.insert(config.name.clone(), value.clone());
         }
+        TopicSettings::check_together(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
         if znodes::encode_configs(&configs).len() > MOST_BYTES {
             return Err((ErrorCode::INVALID_CONFIG, "its settings are too large for a znode"));
         }

@@ -5,7 +5,8 @@ use super::*;
 use crate::api::kafka::{
     AlterConfigsResult, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use crate::broker::config::TopicSettings;
+use crate::broker::config::{TopicSettings, list_default};
+use crate::broker::topic_names;
 use crate::broker::znodes::Configs;
 
 /// Settings being changed.
@@ -29,19 +30,23 @@ struct Altered {
 impl Controller {
     pub(super) fn alter_configs(&mut self, request: &IncrementalAlterConfigsRequest, fx: Fx<'_>) {
         let resources = request.resources.iter().map(|resource| {
-            let kind = match resource.resource_type {
-                2 => "topics",
-                4 => "brokers",
-                _ => "",
+            let name = &resource.resource_name;
+            // The settings of all topics are the brokers'; a broker is named by its id (ZkAdminManager).
+            let (kind, error) = match resource.resource_type {
+                2 if name.is_empty() => ("topics", ErrorCode::INVALID_REQUEST),
+                2 if !topic_names::is_legal(name) => ("topics", ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                2 => ("topics", ErrorCode::NONE),
+                4 if name.is_empty() || name.parse::<i32>().is_ok() => ("brokers", ErrorCode::NONE),
+                _ => ("", ErrorCode::INVALID_REQUEST),
             };
-            let is_default = kind == "brokers" && resource.resource_name.is_empty();
+            let is_default = kind == "brokers" && name.is_empty();
             Altered {
                 kind,
-                node: if is_default { "<default>".to_owned() } else { resource.resource_name.clone() },
+                node: if is_default { "<default>".to_owned() } else { name.clone() },
                 resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
+                resource_name: name.clone(),
                 changes: resource.configs.clone(),
-                error: if kind.is_empty() { ErrorCode::INVALID_REQUEST } else { ErrorCode::NONE },
+                error,
             }
         });
         let alteration = Alteration { validate_only: request.validate_only, resources: resources.collect() };
@@ -68,9 +73,12 @@ impl Controller {
             }
             let is_new = node.is_err();
             let old = data(node).and_then(|data| znodes::decode_configs(&data)).unwrap_or_default();
-            let Some(configs) = changed(old, resource.kind, &resource.changes) else {
-                resource.error = ErrorCode::INVALID_CONFIG;
-                continue;
+            let configs = match changed(old, resource.kind, &resource.changes) {
+                Ok(configs) => configs,
+                Err(error) => {
+                    resource.error = error;
+                    continue;
+                }
             };
             if alteration.validate_only {
                 continue;
@@ -110,38 +118,45 @@ impl Controller {
     }
 }
 
-/// Settings after these changes; `None` if one of them cannot be made.
-fn changed(mut configs: Configs, kind: &str, changes: &[AlterableConfig]) -> Option<Configs> {
-    for change in changes {
-        let value = change.value.clone();
-        let list =
-            || configs.get(&change.name).map(|old| old.split(',').map(str::to_owned).collect()).unwrap_or_default();
-        let new = match change.operation {
-            0 => Some(value?),
-            1 => None,
-            2 => {
-                let mut list: Vec<String> = list();
-                list.extend(
-                    value?.split(',').map(str::to_owned).filter(|item| !list.contains(item)).collect::<Vec<_>>(),
-                );
-                Some(list.join(","))
-            }
-            3 => {
-                let value = value?;
-                let list: Vec<String> = list();
-                let kept: Vec<String> =
-                    list.into_iter().filter(|item| !value.split(',').any(|gone| gone == item)).collect();
-                Some(kept.join(","))
-            }
-            _ => return None,
-        };
-        match new {
-            Some(value) if !is_valid_setting(kind, &change.name, &value) => return None,
-            Some(value) => configs.insert(change.name.clone(), value),
-            None => configs.remove(&change.name),
-        };
+/// Settings after these changes. Items are added to the list there is, or to Kafka's default; to and from what is no list
+/// they are not (ConfigAdminManager.prepareIncrementalConfigs).
+fn changed(mut configs: Configs, kind: &str, changes: &[AlterableConfig]) -> Result<Configs, ErrorCode> {
+    let named: OrdSet<&str> = changes.iter().map(|change| &*change.name).collect();
+    if named.len() < changes.len() {
+        return Err(ErrorCode::INVALID_REQUEST);
     }
-    Some(configs)
+    for AlterableConfig { name, operation, value, .. } in changes {
+        let value = match (operation, value) {
+            (1, _) => {
+                configs.remove(name);
+                continue;
+            }
+            (0 | 2 | 3, Some(value)) => value,
+            _ => return Err(ErrorCode::INVALID_REQUEST),
+        };
+        let new = if *operation == 0 {
+            value.clone()
+        } else {
+            let default = list_default(name).ok_or(ErrorCode::INVALID_CONFIG)?;
+            let old = configs.get(name).map_or(default, String::as_str);
+            let mut items: Vec<&str> = old.split(',').filter(|_| !old.is_empty()).collect();
+            if *operation == 2 {
+                let more: Vec<&str> = value.split(',').filter(|item| !items.contains(item)).collect();
+                items.extend(more);
+            } else {
+                items.retain(|item| !value.split(',').any(|gone| gone == *item));
+            }
+            items.join(",")
+        };
+        if !is_valid_setting(kind, name, &new) {
+            return Err(ErrorCode::INVALID_CONFIG);
+        }
+        configs.insert(name.clone(), new);
+    }
+    match kind {
+        "topics" if TopicSettings::check_together(&configs).is_err() => Err(ErrorCode::INVALID_CONFIG),
+        _ => Ok(configs),
+    }
 }
 
 /// Whether a setting can be read. One of a broker that we do not know is stored as it is, as Kafka does: it may be a

@@ -10,11 +10,11 @@ use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::ordered::OrdMap;
-use crate::record::batch::validate_produced;
+use crate::record::batch::{Batch, validate_produced};
 use crate::record::epoch_cache::EpochEnd;
 use crate::record::offset::Offset;
 use crate::record::producer::Verdict;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use bytes::Bytes;
 
 /// A leader's state for one epoch.
@@ -131,6 +131,9 @@ impl Partition {
         if batch.header.size() > self.settings.max_message_bytes.max(0) as u64 {
             return Err(ErrorCode::MESSAGE_TOO_LARGE);
         }
+        if self.settings.limits_timestamps() && !self.bears_allowed_times(&batch, at.now.wall) {
+            return Err(ErrorCode::INVALID_TIMESTAMP);
+        }
         match self.log.producers().judge(&batch.header) {
             Verdict::Fresh => {}
             Verdict::Duplicate { base, last, .. } => {
@@ -149,6 +152,16 @@ impl Partition {
         }
         self.advance_high_watermark(at, fx);
         Ok(appended)
+    }
+
+    /// Whether all records of a batch may be of when they are. A compressed body is not read: there it is its first record
+    /// and its latest one.
+    fn bears_allowed_times(&self, batch: &Batch, now: UnixMillis) -> bool {
+        let is_allowed = |timestamp: i64| self.settings.allows_timestamp(timestamp, now);
+        match batch.records() {
+            Ok(mut records) => records.all(|record| record.is_ok_and(|record| is_allowed(record.timestamp))),
+            Err(_) => is_allowed(batch.header.base_timestamp) && is_allowed(batch.header.max_timestamp),
+        }
     }
 
     pub fn note_not_enough(&self, isr: u32, appended: bool, fx: &mut Effects<Effect>) {

@@ -1,6 +1,7 @@
 //! What operators ask for, and write into `/admin` themselves.
 
 use super::*;
+use crate::api::kafka::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
 use crate::broker::topic_names;
 
 /// `delete.topic.enable=false`: a wish is taken back whoever wrote it, also one from before this controller.
@@ -169,4 +170,67 @@ fn names_that_differ_in_dots_and_underscores_only_collide() {
     assert_eq!(world.ask_for_topics(both), [ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::NONE]);
     assert_eq!(world.make_here(2, plain("a_b")), ErrorCode::INVALID_TOPIC_EXCEPTION);
     assert_eq!(world.make_here(2, plain("a.b")), ErrorCode::TOPIC_ALREADY_EXISTS);
+}
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// One change of a topic's setting; the setting after it.
+fn change(world: &mut World, name: &str, operation: i8, value: &str) -> Result<Option<String>, ErrorCode> {
+    let value = Some(value.to_owned());
+    let configs = vec![AlterableConfig { name: name.to_owned(), operation, value, ..Default::default() }];
+    alter(world, 2, "t", configs)?;
+    let data = world.nodes[&znodes::config("topics", "t")].data.clone().unwrap();
+    Ok(znodes::decode_configs(&data).unwrap().get(name).cloned())
+}
+
+fn alter(world: &mut World, kind: i8, name: &str, configs: Vec<AlterableConfig>) -> Result<(), ErrorCode> {
+    let (resource_type, resource_name) = (kind, name.to_owned());
+    let resources = vec![AlterConfigsResource { resource_type, resource_name, configs, ..Default::default() }];
+    let answer = world.ask(2, 5, 1, IncrementalAlterConfigsRequest { resources, ..Default::default() });
+    let Response::IncrementalAlterConfigs(answer) = answer else { panic!("{answer:?}") };
+    let error = answer.responses[0].error;
+    if error.is_error() { Err(error) } else { Ok(()) }
+}
+
+/// ConfigAdminManager.prepareIncrementalConfigs.
+#[test]
+fn items_are_added_to_lists_only_and_to_their_defaults() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    let mut of = |name: &str, operation: i8, value: &str| change(&mut world, name, operation, value);
+    let is = |value: &str| Ok(Some(value.to_owned()));
+    assert_eq!(of("cleanup.policy", APPEND, "compact"), is("delete,compact"));
+    assert_eq!(of("cleanup.policy", APPEND, "compact"), is("delete,compact"));
+    assert_eq!(of("cleanup.policy", SUBTRACT, "delete"), is("compact"));
+    assert_eq!(of("cleanup.policy", DELETE, ""), Ok(None));
+    assert_eq!(of("cleanup.policy", SUBTRACT, "delete"), is(""));
+    assert_eq!(of("leader.replication.throttled.replicas", APPEND, "0:1"), is("0:1"));
+    let invalid = Err(ErrorCode::INVALID_CONFIG);
+    assert_eq!(of("cleanup.policy", APPEND, "burn"), invalid);
+    assert_eq!(of("retention.ms", APPEND, "5"), invalid);
+    assert_eq!(of("compression.type", SET, "banana"), invalid);
+    assert_eq!(of("max.compaction.lag.ms", SET, "5"), is("5"));
+    assert_eq!(of("min.compaction.lag.ms", SET, "6"), invalid);
+    assert_eq!(of("retention.ms", 4, "5"), Err(ErrorCode::INVALID_REQUEST));
+}
+
+#[test]
+fn what_names_no_resource_is_refused() {
+    let mut world = World::new(&[1, 2, 3]);
+    let one = |value: Option<&str>| AlterableConfig {
+        name: "min.insync.replicas".to_owned(),
+        value: value.map(str::to_owned),
+        ..Default::default()
+    };
+    let mut of = |kind: i8, name: &str, configs: Vec<AlterableConfig>| alter(&mut world, kind, name, configs);
+    assert_eq!(of(2, "", vec![one(Some("2"))]), Err(ErrorCode::INVALID_REQUEST));
+    assert_eq!(of(2, "a/b", vec![one(Some("2"))]), Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert_eq!(of(4, "first", vec![one(Some("2"))]), Err(ErrorCode::INVALID_REQUEST));
+    assert_eq!(of(8, "", vec![one(Some("2"))]), Err(ErrorCode::INVALID_REQUEST));
+    assert_eq!(of(4, "", vec![one(None)]), Err(ErrorCode::INVALID_REQUEST));
+    assert_eq!(of(4, "", vec![one(Some("2")), one(Some("3"))]), Err(ErrorCode::INVALID_REQUEST));
+    assert_eq!(of(4, "", vec![one(Some("2"))]), Ok(()));
 }
