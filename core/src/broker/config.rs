@@ -7,8 +7,10 @@ use crate::id::BrokerId;
 use crate::node::Address;
 use crate::ordered::OrdMap;
 use crate::rules::Rules;
-use crate::time::Span;
+use crate::time::{Span, UnixMillis};
 use std::sync::Arc;
+
+mod kept;
 
 /// When a replica counts its own log end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,6 +33,15 @@ pub enum Cleanup {
     Compact,
     /// Both: segments go by time and size.
     CompactAndDelete,
+    /// An empty list: nothing goes.
+    Nothing,
+}
+
+impl Cleanup {
+    /// Whether newer records take the place of older ones with the same key.
+    pub fn is_by_key(self) -> bool {
+        matches!(self, Cleanup::Compact | Cleanup::CompactAndDelete)
+    }
 }
 
 /// A setting's value as text.
@@ -43,9 +54,11 @@ trait Setting: Sized {
     }
 }
 
+/// As Kafka reads them, `TRUE` is one, too; and around every value there may be blanks (ConfigDef.parseType).
 impl Setting for bool {
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
+        let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
+        if is("true") { Some(true) } else { is("false").then_some(false) }
     }
     fn show(&self) -> String {
         self.to_string()
@@ -56,7 +69,7 @@ macro_rules! numbers {
     ($($kind:ty),+) => {$(
         impl Setting for $kind {
             fn parse(text: &str) -> Option<Self> {
-                text.parse().ok()
+                text.trim().parse().ok()
             }
             fn show(&self) -> String {
                 self.to_string()
@@ -75,7 +88,7 @@ const NEVER_MILLIS: u64 = 100 * 366 * 24 * 3_600_000;
 /// Spans are written in milliseconds.
 impl Setting for Span {
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(|millis: u64| Span::millis(millis.min(NEVER_MILLIS)))
+        text.trim().parse().ok().map(|millis: u64| Span::millis(millis.min(NEVER_MILLIS)))
     }
     fn show(&self) -> String {
         self.as_millis().to_string()
@@ -87,6 +100,9 @@ impl Setting for Span {
 
 impl Setting for Cleanup {
     fn parse(text: &str) -> Option<Self> {
+        if text.trim().is_empty() {
+            return Some(Cleanup::Nothing);
+        }
         let policies: Vec<&str> = text.split(',').map(str::trim).collect();
         if !policies.iter().all(|policy| matches!(*policy, "delete" | "compact")) {
             return None;
@@ -102,6 +118,7 @@ impl Setting for Cleanup {
             Cleanup::Delete => "delete",
             Cleanup::Compact => "compact",
             Cleanup::CompactAndDelete => "compact,delete",
+            Cleanup::Nothing => "",
         }
         .to_owned()
     }
@@ -229,45 +246,30 @@ settings! {
         "retention.bytes" retention_bytes: i64 = -1, at least -1;
         "cleanup.policy" cleanup_policy: Cleanup = Cleanup::Delete;
         "max.message.bytes" max_message_bytes: i32 = 1_048_588, at least 0;
+        "message.timestamp.before.max.ms" message_timestamp_before_max: i64 = i64::MAX, at least 0;
+        "message.timestamp.after.max.ms" message_timestamp_after_max: i64 = i64::MAX, at least 0;
+        "message.timestamp.difference.max.ms" message_timestamp_difference_max: i64 = i64::MAX, at least 0;
     }
 }
 
-/// Settings of a topic that Kafka 3.9 knows and that change nothing that a client could see here: they are kept with the
-/// others.
-const KEPT: [&str; 25] = [
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.type",
-    "compression.zstd.level",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
-    "follower.replication.throttled.replicas",
-    "index.interval.bytes",
-    "leader.replication.throttled.replicas",
-    "local.retention.bytes",
-    "local.retention.ms",
-    "max.compaction.lag.ms",
-    "message.downconversion.enable",
-    "message.format.version",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "message.timestamp.difference.max.ms",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "preallocate",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "remote.log.delete.on.disable",
+/// A record that bears no time.
+const NO_TIMESTAMP: i64 = -1;
+
+/// INVALID_CONFIG's sentence for a value.
+const UNREADABLE: &str = "a setting's value cannot be read";
+
+/// Settings that are lists, to which items are added and from which they are taken, with what Kafka has without them.
+const LISTS: [(&str, &str); 4] = [
+    ("cleanup.policy", "delete"),
+    ("follower.replication.throttled.replicas", ""),
+    ("leader.replication.throttled.replicas", ""),
+    ("log.cleanup.policy", "delete"),
 ];
 
-/// Those that would have to change something, with the one value that asks for nothing.
-const REFUSED: [(&str, &str); 3] = [
-    ("message.timestamp.type", "CreateTime"),
-    ("remote.storage.enable", "false"),
-    ("remote.log.copy.disable", "false"),
-];
+/// The default of a setting that is a list; `None` if it is none.
+pub fn list_default(name: &str) -> Option<&'static str> {
+    LISTS.iter().find(|(list, _)| *list == name).map(|(_, default)| *default)
+}
 
 impl TopicSettings {
     /// Whether a topic may be given this setting.
@@ -276,14 +278,48 @@ impl TopicSettings {
     /// INVALID_CONFIG's sentence.
     pub fn check(name: &str, value: &str) -> Result<(), &'static str> {
         if TopicSettings::NAMES.contains(&name) {
-            return TopicSettings::default().set(name, value).map_err(|_| "a setting's value cannot be read");
+            return TopicSettings::default().set(name, value).map_err(|_| UNREADABLE);
         }
-        match REFUSED.iter().find(|(refused, _)| *refused == name) {
-            Some((_, nothing)) if value == *nothing => Ok(()),
-            Some(_) => Err("a setting asks for what is not served here"),
-            None if KEPT.contains(&name) => Ok(()),
-            None => Err("no setting of a topic has that name"),
+        kept::check(name, value)
+    }
+
+    /// Whether settings of one topic, each of which may be given, fit together.
+    ///
+    /// # Errors
+    /// INVALID_CONFIG's sentence.
+    pub fn check_together(configs: &OrdMap<String, String>) -> Result<(), &'static str> {
+        let lag = |name: &str| configs.get(name).and_then(|value| i64::parse(value));
+        if lag(kept::MIN_LAG).unwrap_or(0) > lag(kept::MAX_LAG).unwrap_or(i64::MAX) {
+            return Err("min.compaction.lag.ms is above max.compaction.lag.ms");
         }
+        Ok(())
+    }
+
+    /// What a topic says of unclean leaders; `None` if that is left to the broker's settings.
+    pub fn unclean_leader(configs: &OrdMap<String, String>) -> Option<bool> {
+        bool::parse(configs.get("unclean.leader.election.enable")?)
+    }
+
+    /// Whether it matters when a record was made.
+    pub fn limits_timestamps(&self) -> bool {
+        self.furthest_before().min(self.furthest_after()) < i64::MAX
+    }
+
+    /// Whether a record that arrives now may bear this time (LogValidator.validateTimestamp).
+    pub fn allows_timestamp(&self, timestamp: i64, now: UnixMillis) -> bool {
+        let age = now.0.saturating_sub(timestamp);
+        timestamp == NO_TIMESTAMP || (age <= self.furthest_before() && age.saturating_neg() <= self.furthest_after())
+    }
+
+    /// The older setting counts where the newer one is not given (LogConfig.getMessageTimestampBeforeMaxMs).
+    fn furthest_before(&self) -> i64 {
+        let of = self.message_timestamp_before_max;
+        if of == i64::MAX { self.message_timestamp_difference_max } else { of }
+    }
+
+    fn furthest_after(&self) -> i64 {
+        let of = self.message_timestamp_after_max;
+        if of == i64::MAX { self.message_timestamp_difference_max } else { of }
     }
 
     /// The broker's settings under a topic's overrides. An override that cannot be read is passed over.
@@ -297,6 +333,7 @@ impl TopicSettings {
             retention_bytes: broker.log_retention_bytes,
             cleanup_policy: broker.log_cleanup_policy,
             max_message_bytes: broker.message_max_bytes,
+            ..TopicSettings::default()
         };
         for (name, value) in overrides.into_iter().flatten() {
             let _ = settings.set(name, value);
@@ -374,14 +411,36 @@ mod tests {
         assert_eq!(TopicSettings::check("retention.ms", "1000"), Ok(()));
         assert_eq!(TopicSettings::check("compression.type", "zstd"), Ok(()));
         assert_eq!(TopicSettings::check("message.timestamp.type", "CreateTime"), Ok(()));
-        for policy in ["delete", "compact", "compact,delete"] {
+        for policy in ["delete", "compact", "compact,delete", ""] {
             assert_eq!(TopicSettings::check("cleanup.policy", policy), Ok(()));
             assert_eq!(Cleanup::parse(policy).unwrap().show(), policy);
         }
         assert_eq!(TopicSettings::check("cleanup.policy", "burn"), Err("a setting's value cannot be read"));
+        assert_eq!(TopicSettings::check("unclean.leader.election.enable", "TRUE"), Ok(()));
+        assert_eq!(TopicSettings::check("unclean.leader.election.enable", "yes"), Err(UNREADABLE));
+        assert_eq!(TopicSettings::check("message.timestamp.after.max.ms", "-1"), Err(UNREADABLE));
+        let lags = |least: &str| {
+            OrdMap::from([(kept::MIN_LAG.to_owned(), least.to_owned()), (kept::MAX_LAG.to_owned(), "5".to_owned())])
+        };
+        assert_eq!(TopicSettings::check_together(&lags("5")), Ok(()));
+        assert!(TopicSettings::check_together(&lags("6")).is_err());
         assert_eq!(TopicSettings::check("retention.ms", "long"), Err("a setting's value cannot be read"));
         assert_eq!(TopicSettings::check("retention.msx", "1"), Err("no setting of a topic has that name"));
         let refused = Err("a setting asks for what is not served here");
         assert_eq!(TopicSettings::check("message.timestamp.type", "LogAppendTime"), refused);
+    }
+
+    #[test]
+    fn a_record_is_neither_too_old_nor_from_too_far_ahead() {
+        let allows = |settings: &TopicSettings, timestamp: i64| settings.allows_timestamp(timestamp, UnixMillis(1_000));
+        let anything = TopicSettings::default();
+        assert!(!anything.limits_timestamps() && allows(&anything, 0) && allows(&anything, i64::MAX));
+        let before = TopicSettings { message_timestamp_before_max: 10, ..TopicSettings::default() };
+        assert!(before.limits_timestamps());
+        assert_eq!([989, 990, 2_000, -1].map(|at| allows(&before, at)), [false, true, true, true]);
+        let after = TopicSettings { message_timestamp_after_max: 10, ..TopicSettings::default() };
+        assert_eq!([0, 1_010, 1_011, i64::MAX].map(|at| allows(&after, at)), [true, true, false, false]);
+        let both = TopicSettings { message_timestamp_difference_max: 5, ..after };
+        assert_eq!([994, 995, 1_010, 1_011].map(|at| allows(&both, at)), [false, true, true, false]);
     }
 }

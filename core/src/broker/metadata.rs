@@ -2,6 +2,7 @@
 //! told of it. May lag the truth; decides nothing.
 
 use super::controller::place::Seat;
+use super::topic_names;
 use super::znodes::Endpoint;
 use crate::api::kafka::{
     ApiKey, ApiVersion, ApiVersionsResponse, DescribeClusterBroker, DescribeClusterResponse, ErrorCode, MetadataBroker,
@@ -135,7 +136,14 @@ impl Metadata {
         Some((known.leader, known.leader_epoch))
     }
 
-    /// Answers a Metadata request; the second result are the asked topics that nobody knows.
+    /// Whether a topic of this name would collide with one that is there.
+    pub fn collides(&self, name: &str) -> bool {
+        let unified = topic_names::unified(name);
+        topic_names::may_collide(name)
+            && self.topics.keys().any(|other| **other != *name && topic_names::unified(other) == unified)
+    }
+
+    /// Answers a Metadata request; the second result are the asked topics that nobody knows and that there can be.
     pub fn answer(&self, request: &MetadataRequest, version: i16) -> (MetadataResponse, Vec<Arc<str>>) {
         let mut unknown = Vec::new();
         let all = request.topics.is_none() || (version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty));
@@ -150,6 +158,7 @@ impl Metadata {
                         Some((name, topic)) => self.describe(name, topic),
                         None => {
                             let error = match &asked.name {
+                                Some(name) if !topic_names::is_legal(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                                 Some(name) => {
                                     unknown.push(name.clone());
                                     ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
@@ -197,7 +206,7 @@ impl Metadata {
         MetadataTopicResponse {
             name: Some(name.clone()),
             topic_id: topic.id,
-            is_internal: name.starts_with("__consumer_offsets") || name.starts_with("__transaction_state"),
+            is_internal: topic_names::is_internal(name),
             partitions: partitions.collect(),
             ..MetadataTopicResponse::default()
         }
@@ -325,9 +334,11 @@ mod tests {
     #[test]
     fn an_unknown_topic_is_told_apart() {
         let metadata = Metadata::default();
-        let topics = Some(vec![MetadataTopic { name: Some("new".into()), ..MetadataTopic::default() }]);
+        let named = |name: &str| MetadataTopic { name: Some(name.into()), ..MetadataTopic::default() };
+        let topics = Some(vec![named("new"), named("not one")]);
         let (answer, unknown) = metadata.answer(&MetadataRequest { topics, ..MetadataRequest::default() }, 9);
         assert_eq!(answer.topics[0].error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(answer.topics[1].error, ErrorCode::INVALID_TOPIC_EXCEPTION);
         assert_eq!(unknown, ["new".into()]);
     }
 }

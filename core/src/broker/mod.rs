@@ -28,6 +28,7 @@ pub mod reads;
 pub mod registration;
 pub mod requests;
 mod timers;
+pub mod topic_names;
 pub mod znodes;
 
 use crate::api::kafka;

@@ -4,6 +4,7 @@
 //! One step after another, each asked again when a connection broke before its answer. A new session registers anew;
 //! the old session's znode may still be there, and is removed then (KAFKA-7165, K25).
 
+use super::config::TopicSettings;
 use super::controller;
 use super::metadata::{MESH, endpoints};
 use super::znodes::{self, BrokerInfo};
@@ -430,7 +431,7 @@ impl Broker {
         let unclean_now;
         match kind {
             "topics" => {
-                unclean_now = configs.get("unclean.leader.election.enable").is_some_and(|value| value == "true");
+                unclean_now = TopicSettings::unclean_leader(&configs) == Some(true);
                 self.topic_configs.insert(name, configs);
             }
             "brokers" => {

@@ -8,11 +8,11 @@ use super::metadata::{self, api_versions};
 use super::partition::isr::Change;
 use super::partition::purgatory::{ProducePart, ProduceWait};
 use super::partition::{Context, Partition};
-use super::{Broker, Call, Timer};
+use super::{Broker, Call, Timer, topic_names};
 use crate::api::kafka::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, CreatableTopic, CreateTopicsRequest, ErrorCode,
-    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, ProducePartitionResponse, ProduceRequest,
-    ProduceResponse, ProduceTopicResponse, Request,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, CreateTopicsRequest, DescribeConfigsRequest,
+    DescribeConfigsResponse, DescribeConfigsResult, ErrorCode, InitProducerIdRequest, InitProducerIdResponse,
+    MetadataRequest, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, Request,
 };
 use crate::id::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::machine::Effects;
@@ -20,6 +20,7 @@ use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::record::offset::Offset;
 use crate::time::{Now, Span};
+use std::sync::Arc;
 
 /// How long a producer id is waited for before the controller is asked again.
 const PRODUCER_IDS_AGAIN: Span = Span::millis(500);
@@ -42,6 +43,7 @@ impl Broker {
             Request::Metadata(request) => self.on_metadata(now, asker, version, &request, fx),
             Request::ApiVersions(_) => self.answer(asker, api_versions(version).into(), fx),
             Request::DescribeCluster(_) => self.answer(asker, self.metadata.describe_cluster().into(), fx),
+            Request::DescribeConfigs(request) => self.answer(asker, configs_not_served(&request).into(), fx),
             Request::InitProducerId(request) => self.on_init_producer_id(now, asker, &request, fx),
             request if self.is_too_early(&request) => self.early.push((asker, version, request)),
             Request::LeaderAndIsr(request) => self.on_leader_and_isr(now, asker, &request, fx),
@@ -50,7 +52,6 @@ impl Broker {
             request @ (Request::ControlledShutdown(_)
             | Request::CreateTopics(_)
             | Request::DeleteTopics(_)
-            | Request::DescribeConfigs(_)
             | Request::ElectLeaders(_)
             | Request::IncrementalAlterConfigs(_)
             | Request::AlterPartitionReassignments(_)
@@ -210,27 +211,38 @@ impl Broker {
     ) {
         let (mut response, unknown) = self.metadata.answer(request, version);
         if request.allow_auto_topic_creation && self.settings.auto_create_topics_enable {
-            let (partitions, replication) = (self.settings.num_partitions, self.settings.default_replication_factor);
             for name in unknown {
-                let number = self.number_asker(Asker::Nobody);
-                let wanted = CreatableTopic {
-                    name: name.clone(),
-                    num_partitions: partitions,
-                    replication_factor: replication as i16,
-                    ..CreatableTopic::default()
-                };
-                let request = CreateTopicsRequest { topics: vec![wanted], ..CreateTopicsRequest::default() };
-                let seats = self.metadata.seats();
-                self.controller_do(now, fx, |controller, now, fx| {
-                    controller.create_topic(now, request, seats, number, fx);
-                });
-                // It is being made; the client asks again.
+                let error = self.make_topic(now, &name, fx);
                 for topic in response.topics.iter_mut().filter(|topic| topic.name.as_ref() == Some(&name)) {
-                    topic.error = ErrorCode::LEADER_NOT_AVAILABLE;
+                    topic.error = error;
+                    topic.is_internal = topic_names::is_internal(&name);
                 }
             }
         }
         self.answer(asker, response.into(), fx);
+    }
+
+    /// Begins to make a topic that somebody asked for, and says what they are told: what is wrong with it, if that is known
+    /// at once, or that it is being made and to be asked for again (AutoTopicCreationManager).
+    fn make_topic(&mut self, now: Now, name: &Arc<str>, fx: &mut Effects<Effect>) -> ErrorCode {
+        if self.metadata.collides(name) {
+            return ErrorCode::INVALID_TOPIC_EXCEPTION;
+        }
+        let topics = vec![topic_names::creatable(name, &self.settings)];
+        let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
+        let (number, seats) = (self.number_asker(Asker::Nobody), self.metadata.seats());
+        let mut begun = Err(ErrorCode::BROKER_NOT_AVAILABLE);
+        self.controller_do(now, fx, |controller, now, fx| {
+            begun = controller.create_topic(now, request, seats, number, fx);
+        });
+        match begun {
+            Ok(()) => ErrorCode::LEADER_NOT_AVAILABLE,
+            Err(error) => {
+                self.askers.remove(&number);
+                // This broker can make nothing now; another may.
+                if error == ErrorCode::BROKER_NOT_AVAILABLE { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { error }
+            }
+        }
     }
 
     // Producer ids.
@@ -296,6 +308,17 @@ impl Broker {
 fn failed_part(partition: TopicPartition, code: ErrorCode) -> ProducePart {
     let none = Offset(-1);
     ProducePart { partition, base: none, last: none, log_start: none, outcome: Some(code) }
+}
+
+/// Settings are not described here yet; each resource is told so, as the client listener tells it (`net/kafka/refusal`).
+fn configs_not_served(request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let results = request.resources.iter().map(|resource| DescribeConfigsResult {
+        error: ErrorCode::UNSUPPORTED_VERSION,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..DescribeConfigsResult::default()
+    });
+    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
 }
 
 /// Whether a client's version of an API is one we serve.

@@ -408,5 +408,5 @@ impl Cluster {
 const TOPIC: i8 = 2;
 
 fn allows(name: &str, value: Option<&str>) -> bool {
-    name == "unclean.leader.election.enable" && value == Some("true")
+    name == "unclean.leader.election.enable" && value.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
 }

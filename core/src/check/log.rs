@@ -20,6 +20,7 @@ use duties::{
 };
 pub use replica::Recovered;
 use replica::{Damage, Replica};
+use std::sync::Arc;
 
 /// Committed batches that are remembered of each partition.
 const KEEP: usize = 100_000;
@@ -109,8 +110,8 @@ pub struct Restart {
 #[derive(Clone, Debug, Default)]
 pub struct Ghost {
     topic_id: TopicId,
-    /// There was a topic of this name before it: producers go on with the sequences they had there (D.2-15).
-    is_reborn: bool,
+    /// What was committed in the topic of this name before it: who led that may not know yet that it is gone.
+    before: Option<Arc<Ghost>>,
     committed: Run<Batch>,
     /// The highest high watermark a leader ever had.
     high_watermark: i64,
@@ -186,9 +187,14 @@ impl Ghost {
         self.committed.get(0).is_some_and(|first| first.base > 0)
     }
 
-    /// There was a topic of the same name before.
+    /// There was a topic of the same name before: producers go on with the sequences they had there (D.2-15).
     pub fn is_reborn(&self) -> bool {
-        self.is_reborn
+        self.before.is_some()
+    }
+
+    /// The topics of the same name before it, the last one first.
+    pub fn earlier(&self) -> impl Iterator<Item = &Ghost> {
+        core::iter::successors(self.before.as_deref(), |ghost| ghost.before.as_deref())
     }
 
     /// Whether any replica holds this batch.
@@ -261,7 +267,12 @@ impl Logs {
         let ghost = self.ghosts.entry(partition.clone()).or_default();
         if ghost.topic_id != topic_id {
             // Another topic of the same name: whatever was promised of the last one went with it.
-            *ghost = Ghost { topic_id, is_reborn: ghost.topic_id != TopicId::NONE, ..Ghost::default() };
+            let old = core::mem::replace(ghost, Ghost { topic_id, ..Ghost::default() });
+            if old.topic_id != TopicId::NONE {
+                let Ghost { topic_id, committed, high_watermark, before, .. } = old;
+                let old = Ghost { topic_id, committed, high_watermark, before, ..Ghost::default() };
+                ghost.before = Some(Arc::new(old));
+            }
         }
         // A log that a start did not find is created again: what it held is still missing.
         let damaged = ghost.replicas.get(&id).and_then(|replica| replica.damaged);

@@ -52,7 +52,8 @@ macro_rules! apis {
                 match self { $( Request::$name(_) => ApiKey::$name, )* }
             }
 
-            fn empty(key: ApiKey) -> Request {
+            /// A request of this API with every field at its default.
+            pub fn empty(key: ApiKey) -> Request {
                 match key { $( ApiKey::$name => Request::$name(Default::default()), )* }
             }
 

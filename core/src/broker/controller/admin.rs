@@ -1,15 +1,15 @@
-//! What operators write: new topics, topics to delete, settings. The controller's machines see it through their watches,
+//! What operators write: new topics, topics to delete. The controller's machines see it through their watches,
 //! like anybody's writing; these writes are not fenced by the controller's epoch (protocol.md C.2).
 
 use super::place::{Refused, Start};
 use super::work::MOST_BYTES;
 use super::*;
 use crate::api::kafka::{
-    AlterConfigsResult, AlterableConfig, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
-    DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
+    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteTopicsRequest, DeleteTopicsResponse,
+    DeletedTopic,
 };
 use crate::broker::config::TopicSettings;
+use crate::broker::topic_names;
 use crate::broker::znodes::{Assignment, Configs, TopicInfo};
 use crate::id::TopicId;
 use crate::ordered::sort_by;
@@ -17,7 +17,8 @@ use crate::ordered::sort_by;
 /// Topics being created.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Creation {
-    timeout_ms: i32,
+    /// How long the answer waits for leaders; `None` for a topic that this broker makes by itself, for which nobody waits.
+    timeout_ms: Option<i32>,
     validate_only: bool,
     topics: Vec<NewTopic>,
     refused: Vec<CreatedTopic>,
@@ -37,24 +38,6 @@ pub(super) struct Deletion {
     topics: Vec<DeletedTopic>,
 }
 
-/// Settings being changed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Alteration {
-    validate_only: bool,
-    resources: Vec<Altered>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Altered {
-    kind: &'static str,
-    /// As `/config` names it: `<default>` for all brokers.
-    node: String,
-    resource_type: i8,
-    resource_name: String,
-    changes: Vec<AlterableConfig>,
-    error: ErrorCode,
-}
-
 /// Bytes for the paths of a topic and its settings, and what else a request has.
 const SLACK: usize = 1024;
 
@@ -66,16 +49,13 @@ impl Controller {
     pub(super) fn create_topics(&mut self, _: Now, seats: Option<Vec<Seat>>, fx: Fx<'_>) {
         let Some((_, _, Request::CreateTopics(request))) = self.answering.clone() else { return };
         let CreateTopicsRequest { topics, timeout_ms, validate_only, .. } = &*request;
+        let timeout_ms = seats.is_none().then_some(*timeout_ms);
         let own = self.context.brokers.iter().filter(|(id, _)| self.context.is_live(**id));
         let seats = seats.unwrap_or_else(|| {
             own.map(|(id, broker)| Seat { id: *id, rack: broker.info.rack.as_deref().map(Into::into) }).collect()
         });
-        let mut creation = Creation {
-            timeout_ms: *timeout_ms,
-            validate_only: *validate_only,
-            topics: Vec::new(),
-            refused: Vec::new(),
-        };
+        let mut creation =
+            Creation { timeout_ms, validate_only: *validate_only, topics: Vec::new(), refused: Vec::new() };
         let mut names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
         sort_by(&mut names, Ord::cmp);
         let mut room = MOST_PARTITIONS;
@@ -95,15 +75,27 @@ impl Controller {
                 Err(refused) => creation.refused.push(refused_topic(topic.name.clone(), refused)),
             }
         }
-        if creation.validate_only {
-            let response = creation_response(&creation, &[]);
-            return self.reply(response, fx);
-        }
         // What is marked for deletion still loses its settings when its znode is gone already.
         let names = creation.topics.iter().map(|topic| &topic.name);
         let looks = names.flat_map(|name| [znodes::delete_topic(name), znodes::config("topics", name)]);
-        let ops: Vec<Op> = looks.map(|path| Op::exists(&path, false)).collect();
+        let mut ops: Vec<Op> = looks.map(|path| Op::exists(&path, false)).collect();
+        if creation.topics.iter().any(|topic| topic_names::may_collide(&topic.name)) {
+            ops.push(Op::children(znodes::TOPICS, false));
+        }
         self.ask(ops, Then::LookedForTopics(Box::new(creation)), fx);
+    }
+
+    /// What must be wrong with these topics, whoever else makes or deletes some.
+    pub(super) fn foresee(&self, request: &CreateTopicsRequest, seats: &[Seat]) -> Result<(), ErrorCode> {
+        for topic in &request.topics {
+            let (partitions, replication) = self.counts_of(topic).map_err(|(error, _)| error)?;
+            if partitions as usize > MOST_PARTITIONS {
+                return Err(ErrorCode::INVALID_PARTITIONS);
+            }
+            let anywhere = Start { index: 0, shift: 0, partition: 0 };
+            place::place(seats, partitions, replication, anywhere).map_err(|refused| not_placed(refused).0)?;
+        }
+        Ok(())
     }
 
     /// `room`: partitions that the request may still make.
@@ -113,9 +105,7 @@ impl Controller {
         seats: &[Seat],
         room: usize,
     ) -> Result<NewTopic, (ErrorCode, &'static str)> {
-        let name = &*topic.name;
-        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if name.is_empty() || name == "." || name == ".." || name.len() > 249 || !name.chars().all(is_legal) {
+        if !topic_names::is_legal(&topic.name) {
             return Err((
                 ErrorCode::INVALID_TOPIC_EXCEPTION,
                 "a topic's name has 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'",
@@ -127,11 +117,12 @@ impl Controller {
         let mut configs = Configs::new();
         for config in &topic.configs {
             let Some(value) = &config.value else {
-                return Err((ErrorCode::INVALID_REQUEST, "a setting has no value"));
+                return Err((ErrorCode::INVALID_CONFIG, "a setting has no value"));
             };
             TopicSettings::check(&config.name, value).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
             configs.insert(config.name.clone(), value.clone());
         }
+        TopicSettings::check_together(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
         if znodes::encode_configs(&configs).len() > MOST_BYTES {
             return Err((ErrorCode::INVALID_CONFIG, "its settings are too large for a znode"));
         }
@@ -157,6 +148,15 @@ impl Controller {
         topic: &CreatableTopic,
         seats: &[Seat],
     ) -> Result<Vec<Vec<BrokerId>>, (ErrorCode, &'static str)> {
+        let (partitions, replication) = self.counts_of(topic)?;
+        let mut seats = seats.to_vec();
+        sort_by(&mut seats, |a, b| a.id.cmp(&b.id));
+        let start = Start::drawn(seats.len() as u64, &mut self.rng);
+        place::place(&seats, partitions, replication, start).map_err(not_placed)
+    }
+
+    /// How many partitions it has, and how many replicas each, if they are to be placed.
+    fn counts_of(&self, topic: &CreatableTopic) -> Result<(u32, u32), (ErrorCode, &'static str)> {
         let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
         let partitions = or_default(topic.num_partitions, self.settings.num_partitions);
         let replication = or_default(topic.replication_factor.into(), self.settings.default_replication_factor);
@@ -166,14 +166,7 @@ impl Controller {
         if replication < 1 {
             return Err((ErrorCode::INVALID_REPLICATION_FACTOR, "a partition has at least one replica"));
         }
-        let mut seats = seats.to_vec();
-        sort_by(&mut seats, |a, b| a.id.cmp(&b.id));
-        let start = Start::drawn(seats.len() as u64, &mut self.rng);
-        place::place(&seats, partitions as u32, replication as u32, start).map_err(|refused| match refused {
-            Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),
-            Refused::TooFewBrokers { .. } => (ErrorCode::INVALID_REPLICATION_FACTOR, "more replicas than live brokers"),
-            Refused::RacksMissing => (ErrorCode::INVALID_REQUEST, "some brokers have a rack and some have none"),
-        })
+        Ok((partitions as u32, replication as u32))
     }
 
     /// A random UUID; those that Kafka reserves (0 and 1), and those that print with a dash in front, are drawn again.
@@ -191,16 +184,30 @@ impl Controller {
         }
     }
 
-    /// `answers`: of each topic, whether it is marked for deletion, and whether it has settings. A topic and its settings
-    /// are written together: those of one that exists already, though this broker did not know, stay as they are.
+    /// `answers`: of each topic, whether it is marked for deletion, and whether it has settings; then all topics, if one of
+    /// the new ones may collide with them (AdminZkClient.validateTopicCreate). A topic and its settings are written together:
+    /// those of one that exists already, though this broker did not know, stay as they are.
     pub(super) fn on_looked_for_topics(&mut self, mut creation: Creation, answers: Vec<Answer>, fx: Fx<'_>) {
         let mut ops = Vec::new();
         let topics = core::mem::take(&mut creation.topics);
+        let all: OrdSet<Arc<str>> = answers.get(2 * topics.len()).cloned().map(names).into_iter().flatten().collect();
+        let named = all.iter().filter(|name| topic_names::may_collide(name));
+        let mut unified: OrdSet<String> = named.map(|name| topic_names::unified(name)).collect();
         for (topic, answers) in topics.into_iter().zip(answers.chunks_exact(2)) {
             if answers[0].is_ok() {
                 let refused = (ErrorCode::TOPIC_ALREADY_EXISTS, "the topic is marked for deletion");
                 creation.refused.push(refused_topic(topic.name, refused));
                 continue;
+            }
+            if topic_names::may_collide(&topic.name) && !all.contains(&topic.name) {
+                let of = topic_names::unified(&topic.name);
+                // Those before it in the request are there already, unless nothing is made.
+                let collides = if creation.validate_only { unified.contains(&of) } else { !unified.insert(of) };
+                if collides {
+                    let refused = (ErrorCode::INVALID_TOPIC_EXCEPTION, "a topic has that name but for '.' and '_'");
+                    creation.refused.push(refused_topic(topic.name, refused));
+                    continue;
+                }
             }
             let (path, configs) = (znodes::config("topics", &topic.name), znodes::encode_configs(&topic.configs));
             let configs = match answers[1] {
@@ -210,6 +217,10 @@ impl Controller {
             let path = znodes::topic(&topic.name);
             ops.push(Op::Multi(vec![Op::create(&path, Some(topic.info.encode()), CreateMode::Persistent), configs]));
             creation.topics.push(topic);
+        }
+        if creation.validate_only {
+            let response = creation_response(&creation, &[]);
+            return self.reply(response, fx);
         }
         self.ask(ops, Then::TopicsMade(Box::new(creation)), fx);
     }
@@ -225,13 +236,20 @@ impl Controller {
             }
         }
         let response = creation_response(&creation, &made);
-        let waits = self.office.active.is_some();
-        self.park(now, if waits { creation.timeout_ms } else { 0 }, created, response, fx);
+        match creation.timeout_ms {
+            Some(timeout_ms) => self.park(now, timeout_ms, created, response, fx),
+            None => self.reply(response, fx),
+        }
     }
 
-    /// Answers at once without a timeout, or when the topics have leaders (or are gone).
-    fn park(&mut self, now: Now, timeout_ms: i32, topics: Vec<Arc<str>>, response: Response<LogRange>, fx: Fx<'_>) {
-        if timeout_ms <= 0 || topics.is_empty() {
+    /// Answers when the topics have leaders (or are gone). Without time to wait for that it is not known to have happened
+    /// (ZkAdminManager.createTopics, deleteTopics).
+    fn park(&mut self, now: Now, timeout_ms: i32, topics: Vec<Arc<str>>, mut response: Response<LogRange>, fx: Fx<'_>) {
+        if topics.is_empty() {
+            return self.reply(response, fx);
+        }
+        if timeout_ms <= 0 {
+            time_out(&mut response);
             return self.reply(response, fx);
         }
         if let Some((from, _, _)) = self.answering.take() {
@@ -313,131 +331,6 @@ impl Controller {
         let response = DeleteTopicsResponse { topics, ..Default::default() };
         self.park(now, timeout_ms, asked, response.into(), fx);
     }
-
-    pub(super) fn alter_configs(&mut self, request: &IncrementalAlterConfigsRequest, fx: Fx<'_>) {
-        let resources = request.resources.iter().map(|resource| {
-            let kind = match resource.resource_type {
-                2 => "topics",
-                4 => "brokers",
-                _ => "",
-            };
-            let is_default = kind == "brokers" && resource.resource_name.is_empty();
-            Altered {
-                kind,
-                node: if is_default { "<default>".to_owned() } else { resource.resource_name.clone() },
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
-                changes: resource.configs.clone(),
-                error: if kind.is_empty() { ErrorCode::INVALID_REQUEST } else { ErrorCode::NONE },
-            }
-        });
-        let alteration = Alteration { validate_only: request.validate_only, resources: resources.collect() };
-        let mut ops = vec![Op::exists(znodes::CONTROLLER, false)];
-        for resource in alteration.resources.iter().filter(|resource| resource.error.is_none()) {
-            ops.push(Op::get(&znodes::config(resource.kind, &resource.node), false));
-            let is_topic = resource.kind == "topics";
-            let path = if is_topic { znodes::topic(&resource.node) } else { znodes::BROKER_IDS.to_owned() };
-            ops.push(Op::exists(&path, false));
-        }
-        self.ask(ops, Then::ConfigsRead(Box::new(alteration)), fx);
-    }
-
-    /// Writes the new settings whole, as long as the controller is the one that was read, and tells who they are for.
-    pub(super) fn on_configs_read(&mut self, mut alteration: Alteration, answers: Vec<Answer>, fx: Fx<'_>) {
-        let mut answers = answers.into_iter();
-        let controller = answers.next().and_then(Result::ok).and_then(|done| done.stat().map(|stat| stat.version));
-        let mut ops = Vec::new();
-        for resource in alteration.resources.iter_mut().filter(|resource| resource.error.is_none()) {
-            let (Some(node), Some(owner)) = (answers.next(), answers.next()) else { break };
-            if owner.is_err() {
-                resource.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                continue;
-            }
-            let is_new = node.is_err();
-            let old = data(node).and_then(|data| znodes::decode_configs(&data)).unwrap_or_default();
-            let Some(configs) = changed(old, resource.kind, &resource.changes) else {
-                resource.error = ErrorCode::INVALID_CONFIG;
-                continue;
-            };
-            if alteration.validate_only {
-                continue;
-            }
-            let (path, data) = (znodes::config(resource.kind, &resource.node), znodes::encode_configs(&configs));
-            let write = if is_new {
-                Op::create(&path, Some(data), CreateMode::Persistent)
-            } else {
-                Op::set(&path, data, ANY_VERSION)
-            };
-            ops.push(match controller {
-                Some(version) => Op::Multi(vec![Op::check(znodes::CONTROLLER, version), write]),
-                None => write,
-            });
-            let change = znodes::encode_config_change(resource.kind, &resource.node);
-            let path = format!("{}/config_change_", znodes::CONFIG_CHANGES);
-            ops.push(Op::create(&path, Some(change), CreateMode::PersistentSequential));
-        }
-        self.ask(ops, Then::ConfigsWritten(Box::new(alteration)), fx);
-    }
-
-    pub(super) fn on_configs_written(&mut self, mut alteration: Alteration, answers: Vec<Answer>, fx: Fx<'_>) {
-        let mut writes = answers.into_iter().step_by(2);
-        for resource in alteration.resources.iter_mut().filter(|resource| resource.error.is_none()) {
-            if !alteration.validate_only && writes.next().map(written).is_none_or(|answer| answer.is_err()) {
-                resource.error = ErrorCode::UNKNOWN_SERVER_ERROR;
-            }
-        }
-        let responses = alteration.resources.into_iter().map(|resource| AlterConfigsResult {
-            error: resource.error,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
-            ..Default::default()
-        });
-        let responses = responses.collect();
-        self.reply(IncrementalAlterConfigsResponse { responses, ..Default::default() }.into(), fx);
-    }
-}
-
-/// Settings after these changes; `None` if one of them cannot be made.
-fn changed(mut configs: Configs, kind: &str, changes: &[AlterableConfig]) -> Option<Configs> {
-    for change in changes {
-        let value = change.value.clone();
-        let list =
-            || configs.get(&change.name).map(|old| old.split(',').map(str::to_owned).collect()).unwrap_or_default();
-        let new = match change.operation {
-            0 => Some(value?),
-            1 => None,
-            2 => {
-                let mut list: Vec<String> = list();
-                list.extend(
-                    value?.split(',').map(str::to_owned).filter(|item| !list.contains(item)).collect::<Vec<_>>(),
-                );
-                Some(list.join(","))
-            }
-            3 => {
-                let value = value?;
-                let list: Vec<String> = list();
-                let kept: Vec<String> =
-                    list.into_iter().filter(|item| !value.split(',').any(|gone| gone == item)).collect();
-                Some(kept.join(","))
-            }
-            _ => return None,
-        };
-        match new {
-            Some(value) if !is_valid_setting(kind, &change.name, &value) => return None,
-            Some(value) => configs.insert(change.name.clone(), value),
-            None => configs.remove(&change.name),
-        };
-    }
-    Some(configs)
-}
-
-/// Whether a setting can be read. One of a broker that we do not know is stored as it is, as Kafka does: it may be a
-/// plug-in's.
-fn is_valid_setting(kind: &str, name: &str, value: &str) -> bool {
-    match kind {
-        "topics" => TopicSettings::check(name, value).is_ok(),
-        _ => !Settings::NAMES.contains(&name) || Settings::default().set(name, value).is_ok(),
-    }
 }
 
 /// The replicas a request names itself: partitions 0 and up, each of distinct known brokers, all equally many.
@@ -463,6 +356,14 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
         }
     }
     Ok(by_number.into_values().cloned().collect())
+}
+
+fn not_placed(refused: Refused) -> (ErrorCode, &'static str) {
+    match refused {
+        Refused::Nothing => (ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition"),
+        Refused::TooFewBrokers { .. } => (ErrorCode::INVALID_REPLICATION_FACTOR, "more replicas than live brokers"),
+        Refused::RacksMissing => (ErrorCode::INVALID_REQUEST, "some brokers have a rack and some have none"),
+    }
 }
 
 fn refused_topic(name: Arc<str>, (error, why): (ErrorCode, &str)) -> CreatedTopic {
@@ -503,7 +404,7 @@ fn creation_response(creation: &Creation, made: &[Answer]) -> Response<LogRange>
 }
 
 /// The wait is over without what was waited for.
-fn time_out(response: &mut Response<LogRange>) {
+pub(super) fn time_out(response: &mut Response<LogRange>) {
     match response {
         Response::CreateTopics(response) => {
             for topic in response.topics.iter_mut().filter(|topic| topic.error.is_none()) {

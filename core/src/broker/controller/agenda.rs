@@ -201,8 +201,8 @@ pub(super) enum Then {
     LookedForTopics(Box<admin::Creation>),
     TopicsMade(Box<admin::Creation>),
     DeletionsAsked(Box<admin::Deletion>),
-    ConfigsRead(Box<admin::Alteration>),
-    ConfigsWritten(Box<admin::Alteration>),
+    ConfigsRead(Box<configs::Alteration>),
+    ConfigsWritten(Box<configs::Alteration>),
     ProducerBlock(BrokerId),
     ProducerBlockWritten(BrokerId, znodes::ProducerIdBlock),
 }

@@ -6,8 +6,11 @@ use super::*;
 impl Controller {
     pub(super) fn on_deletions_read(&mut self, failover: bool, answer: Answer, fx: Fx<'_>) {
         let wanted = names(answer);
-        let (known, unknown): (Vec<Arc<str>>, Vec<Arc<str>>) =
-            wanted.into_iter().partition(|topic| self.context.topics.contains_key(topic));
+        // Where deleting is not allowed a wish is taken back, whoever wrote it (KafkaController.processTopicDeletion, and
+        // TopicDeletionManager.init for those from before).
+        let is_allowed = self.settings.delete_topic_enable;
+        let (known, dropped): (Vec<Arc<str>>, Vec<Arc<str>>) =
+            wanted.into_iter().partition(|topic| is_allowed && self.context.topics.contains_key(topic));
         for topic in known {
             let moving = self.context.reassigning.iter().any(|tp| tp.topic == topic);
             let replicas = self.context.replicas_of_topic(&topic);
@@ -19,7 +22,7 @@ impl Controller {
         if !failover {
             self.next([Step::ResumeDeletions]);
         }
-        let gone = unknown.iter().map(|topic| self.fenced(Op::delete(&znodes::delete_topic(topic), ANY_VERSION)));
+        let gone = dropped.iter().map(|topic| self.fenced(Op::delete(&znodes::delete_topic(topic), ANY_VERSION)));
         let gone: Vec<Op> = gone.collect();
         self.ask(gone, Then::Nothing, fx);
     }

@@ -29,7 +29,8 @@
 //! on_channel(now, broker: BrokerId, up: bool, fx)
 //! on_wake(now, fx)         wake_at() -> Option<Wake>
 //! is_active() -> Option<ControllerEpoch>           controller() -> Option<BrokerId>   (who holds /controller, as last read)
-//! create_topic(now, request: CreateTopicsRequest, seats: Vec<place::Seat>, from: Asker, fx)   (auto-creation, on any broker)
+//! create_topic(now, request: CreateTopicsRequest, seats: Vec<place::Seat>, from: Asker, fx) -> Result<(), ErrorCode>
+//!     (auto-creation, on any broker)
 //! set_settings(settings: Settings)
 //! fx: &mut Effects<controller::Effect>
 //! ```
@@ -37,6 +38,7 @@
 mod admin;
 mod agenda;
 mod brokers;
+mod configs;
 mod context;
 mod deletion;
 pub mod elect;
@@ -310,6 +312,9 @@ impl Controller {
     }
 
     /// Creates a topic from this broker, controller or not (auto-creation). `seats`: the live brokers as it knows them.
+    ///
+    /// # Errors
+    /// What is known at once to be wrong with it: nothing is made, and nobody answered.
     pub fn create_topic(
         &mut self,
         now: Now,
@@ -317,12 +322,14 @@ impl Controller {
         seats: Vec<Seat>,
         from: Asker,
         fx: Fx<'_>,
-    ) {
+    ) -> Result<(), ErrorCode> {
         if self.office.session.is_none() {
-            return self.refuse(from, &request.into(), ErrorCode::BROKER_NOT_AVAILABLE, fx);
+            return Err(ErrorCode::BROKER_NOT_AVAILABLE);
         }
+        self.foresee(&request, &seats)?;
         self.events.push_back(Event::CreateHere { from, request, seats });
         self.run(now, fx);
+        Ok(())
     }
 
     /// A broker answered an [`Effect::Send`].

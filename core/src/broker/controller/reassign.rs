@@ -20,10 +20,12 @@ impl Controller {
             None => Ok(current.reassign_to(&current.origin())),
             Some(target) => {
                 let distinct: OrdSet<&BrokerId> = target.iter().collect();
-                let is_valid = !target.is_empty() && distinct.len() == target.len();
-                let known = |id: &BrokerId| self.context.brokers.contains_key(id) || current.replicas.contains(id);
-                let is_valid = is_valid && target.iter().all(known);
-                if is_valid { Ok(current.reassign_to(target)) } else { Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT) }
+                let moved = current.reassign_to(target);
+                // Nobody is added who could not fetch now, also if an earlier move, while it lived, was adding it already
+                // (KafkaController.validateReplicas).
+                let can_fetch = moved.adding.iter().all(|id| self.context.is_live(*id));
+                let is_valid = !target.is_empty() && distinct.len() == target.len() && can_fetch;
+                if is_valid { Ok(moved) } else { Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT) }
             }
         }
     }

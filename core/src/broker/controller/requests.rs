@@ -160,7 +160,8 @@ impl Controller {
         self.reply(ElectLeadersResponse { topics, ..Default::default() }.into(), fx);
     }
 
-    /// The znode's wish is dropped once it is read; what cannot be elected now is left to the automatic rebalance.
+    /// The znode's wish is dropped once it is read; what cannot be elected now is left to the automatic rebalance. Who leads
+    /// already is left alone (KafkaController.processReplicaLeaderElection): the old tool writes all partitions.
     pub(super) fn on_preferred_read(&mut self, answer: Answer, fx: Fx<'_>) {
         let wanted = match answer {
             Ok(Done::Data { data, .. }) => data.as_deref().and_then(znodes::decode_partitions).unwrap_or_default(),
@@ -169,7 +170,11 @@ impl Controller {
                 return self.ask([Op::exists(znodes::PREFERRED_ELECTION, true)], again, fx);
             }
         };
-        let of = wanted.into_iter().filter(|tp| !self.context.is_deleting(&tp.topic)).collect();
+        let is_needed = |tp: &TopicPartition| {
+            let partition = self.context.partitions.get(tp).filter(|_| !self.context.is_deleting(&tp.topic));
+            partition.is_some_and(|part| part.leader() != part.assignment.replicas.first().copied())
+        };
+        let of = wanted.into_iter().filter(is_needed).collect();
         self.next([Step::Online { of, strategy: Strategy::Preferred }, Step::EndPreferred]);
     }
 

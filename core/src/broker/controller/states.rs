@@ -3,6 +3,7 @@
 
 use super::context::{Led, LiveBroker};
 use super::*;
+use crate::broker::config::TopicSettings;
 use crate::broker::znodes::PartitionState;
 use crate::id::{PartitionEpoch, Zxid};
 
@@ -240,7 +241,7 @@ impl Controller {
     /// Whether a topic's settings (or, without, the broker's) allow a leader from outside the ISR.
     fn may_be_unclean(&self, configs: Answer) -> bool {
         let configs = data(configs).and_then(|data| znodes::decode_configs(&data));
-        let of_topic = configs.and_then(|configs| configs.get("unclean.leader.election.enable")?.parse().ok());
+        let of_topic = configs.and_then(|configs| TopicSettings::unclean_leader(&configs));
         of_topic.unwrap_or(self.settings.unclean_leader_election_enable)
     }
 

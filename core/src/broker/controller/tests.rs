@@ -13,6 +13,8 @@ use crate::time::UnixMillis;
 use crate::znode::stat::Stat;
 use std::collections::VecDeque;
 
+mod admin;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Node {
     data: Option<Bytes>,
@@ -307,7 +309,11 @@ impl World {
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
         let seats = self.controllers.keys().map(|id| place::Seat { id: BrokerId(*id), rack: None }).collect();
         let mut fx = Effects::default();
-        self.controllers.get_mut(&id).unwrap().create_topic(World::now(), request, seats, 91, &mut fx);
+        let begun = self.controllers.get_mut(&id).unwrap().create_topic(World::now(), request, seats, 91, &mut fx);
+        if let Err(error) = begun {
+            assert!(fx.is_empty(), "{fx:?}");
+            return error;
+        }
         self.perform(id, fx);
         self.settle();
         let Some(Response::CreateTopics(answer)) = self.replies.remove(&91) else { panic!("no answer") };
@@ -453,7 +459,7 @@ fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
         name: name.into(),
         num_partitions,
         replication_factor: 1,
-        configs: vec![setting("compression.type", value)],
+        configs: vec![setting("leader.replication.throttled.replicas", value)],
         ..Default::default()
     };
     assert_eq!(world.ask_for_topics(vec![topic("t", i32::MAX, "")]), [ErrorCode::INVALID_PARTITIONS]);
@@ -462,7 +468,7 @@ fn a_request_that_is_too_large_is_refused_and_the_controller_goes_on() {
     let Response::CreateTopics(answer) = world.ask(1, 90, 7, dry) else { panic!("another answer") };
     let errors: Vec<ErrorCode> = answer.topics.iter().map(|topic| topic.error).collect();
     assert_eq!(errors, [ErrorCode::INVALID_PARTITIONS, ErrorCode::NONE], "together they are too many");
-    let large = "x".repeat(2 << 20);
+    let large = "1:1,".repeat(1 << 19);
     assert_eq!(world.ask_for_topics(vec![topic("c", 1, &large)]), [ErrorCode::INVALID_CONFIG]);
     let twice = world.ask_for_topics(vec![topic("d", 1, ""), topic("e", 1, ""), topic("d", 1, "")]);
     assert_eq!(twice.iter().filter(|error| **error == ErrorCode::INVALID_REQUEST).count(), 2, "{twice:?}");

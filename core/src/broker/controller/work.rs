@@ -280,7 +280,10 @@ impl Controller {
         if let Some((from, _, request)) = self.answering.take() {
             self.refuse(from, &request, ErrorCode::NOT_CONTROLLER, fx);
         }
-        for parked in core::mem::take(&mut self.parked) {
+        // They are written, and the next controller sees to them. Kafka's wait on, for metadata that may come from that one,
+        // and end like this (DelayedCreatePartitions.onComplete, DelayedDeleteTopics.onComplete).
+        for mut parked in core::mem::take(&mut self.parked) {
+            admin::time_out(&mut parked.response);
             fx.emit(Effect::Reply { to: parked.from, response: parked.response });
         }
     }

@@ -4,7 +4,7 @@
 use super::isr::{self, Change, Isr, Progress, Support};
 use super::{Context, Partition, Role};
 use crate::api::kafka::{AlterPartitionDataResponse, ErrorCode, FetchPartition, LeaderAndIsrPartition};
-use crate::broker::config::{Cleanup, Flush};
+use crate::broker::config::Flush;
 use crate::id::{BrokerEpoch, BrokerId, LeaderEpoch};
 use crate::machine::Effects;
 use crate::node::Effect;
@@ -14,7 +14,7 @@ use crate::record::batch::{Batch, Compression, validate_produced};
 use crate::record::epoch_cache::EpochEnd;
 use crate::record::offset::Offset;
 use crate::record::producer::Verdict;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use bytes::Bytes;
 
 /// A leader's state for one epoch.
@@ -138,8 +138,11 @@ impl Partition {
             return Err(ErrorCode::MESSAGE_TOO_LARGE);
         }
         // (LogValidator.validateKey. Apache looks into compressed batches as well; the core has no codecs.)
-        if self.settings.cleanup_policy != Cleanup::Delete && has_no_key(&batch) {
+        if self.settings.cleanup_policy.is_by_key() && has_no_key(&batch) {
             return Err(ErrorCode::INVALID_RECORD);
+        }
+        if self.settings.limits_timestamps() && !self.bears_allowed_times(&batch, at.now.wall) {
+            return Err(ErrorCode::INVALID_TIMESTAMP);
         }
         match self.log.producers().judge(&batch.header) {
             Verdict::Fresh => {}
@@ -159,6 +162,16 @@ impl Partition {
         }
         self.advance_high_watermark(at, fx);
         Ok(appended)
+    }
+
+    /// Whether all records of a batch may be of when they are. A compressed body is not read: there it is its first record
+    /// and its latest one.
+    fn bears_allowed_times(&self, batch: &Batch, now: UnixMillis) -> bool {
+        let is_allowed = |timestamp: i64| self.settings.allows_timestamp(timestamp, now);
+        match batch.records() {
+            Ok(mut records) => records.all(|record| record.is_ok_and(|record| is_allowed(record.timestamp))),
+            Err(_) => is_allowed(batch.header.base_timestamp) && is_allowed(batch.header.max_timestamp),
+        }
     }
 
     pub fn note_not_enough(&self, isr: u32, appended: bool, fx: &mut Effects<Effect>) {

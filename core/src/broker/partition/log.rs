@@ -388,7 +388,7 @@ impl Log {
     /// Drops segments that are too old or too many (C.8): only such as lie wholly below the high watermark, and never
     /// the one appended to. (An active segment that is itself too old is rolled first.)
     pub fn retain(&mut self, settings: &TopicSettings, now: UnixMillis, fx: &mut Effects<Effect>) {
-        if self.damaged || settings.cleanup_policy == Cleanup::Compact {
+        if self.damaged || matches!(settings.cleanup_policy, Cleanup::Compact | Cleanup::Nothing) {
             return;
         }
         let active_expired = self.segments.back().is_some_and(|active| self.is_expired(active, settings, now));

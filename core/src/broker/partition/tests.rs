@@ -442,6 +442,29 @@ fn a_compacted_topic_takes_no_record_without_a_key() {
     assert_eq!(append(&mut world, Some(b"k")), Ok(0));
 }
 
+/// LogValidator.validateTimestamp: one record too old, or too far ahead, and nothing of the batch is taken.
+#[test]
+fn records_of_another_time_than_the_topic_allows_are_refused() {
+    let mut world = Replicas::new(&[A], Rules::default());
+    world.lead(A, 1, &[A]);
+    world.now.wall = UnixMillis(1_000);
+    let mut append = |settings: &TopicSettings, timestamps: &[i64]| {
+        let record = |at: &i64| NewRecord::new(*at, None, Some(b"x"));
+        let records = BatchBuilder::default().records(timestamps.iter().map(record)).build();
+        world.with(A, |partition, at, fx| {
+            partition.settings = settings.clone();
+            partition.append_produced(&records, 1, at, fx).map(|to| to.base.0)
+        })
+    };
+    let anything = TopicSettings::default();
+    let near = TopicSettings { message_timestamp_before_max: 10, message_timestamp_after_max: 20, ..anything.clone() };
+    assert_eq!(append(&near, &[990, 1_020]), Ok(0));
+    assert_eq!(append(&near, &[990, 989, 1_000]), Err(ErrorCode::INVALID_TIMESTAMP));
+    assert_eq!(append(&near, &[1_021]), Err(ErrorCode::INVALID_TIMESTAMP));
+    assert_eq!(append(&near, &[-1]), Ok(2));
+    assert_eq!(append(&anything, &[0, 9_000]), Ok(3));
+}
+
 /// A segment's age is that of its records: whoever copies records of last year gets one segment for them, not one each.
 #[test]
 fn records_of_long_ago_share_a_segment() {

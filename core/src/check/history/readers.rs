@@ -42,13 +42,18 @@ impl Readers {
     ) {
         let Piece { base, records, first } = read;
         let last = base + i64::from(records) - 1;
+        let is_of = |ghost: &Ghost| ghost.committed_at(base).is_some_and(|batch| is_it(batch, records, first));
+        if ghost.earlier().any(is_of) && !is_of(ghost) {
+            // The leader of a topic that was made again had not heard yet that it is gone.
+            return;
+        }
         if let Some(known) = self.known(partition, ghost, find) {
             known.upto = known.upto.max(last + 1);
         }
         if base < ghost.forgotten_below() {
             return;
         }
-        let is_same = || ghost.committed_at(base).is_some_and(|batch| is_it(batch, records, first));
+        let is_same = || is_of(ghost);
         if let Some(why) = ghost.may_be_gone(last) {
             if !is_same() {
                 find.allow("HIST-2", || {
@@ -78,6 +83,9 @@ impl Readers {
     /// HIST-11, and HIST-3: a leader answers where the partition ends for readers.
     pub fn on_end(&mut self, partition: &TopicPartition, end: i64, ghost: &Ghost, find: &mut Findings) {
         if is_too_much(end, ghost) {
+            if ghost.earlier().any(|earlier| end <= earlier.high_watermark()) {
+                return;
+            }
             let hw = ghost.high_watermark();
             find.fire("HIST-3", || {
                 format!("a consumer is told that {partition} ends at {end}; committed is only up to {hw}")

@@ -95,6 +95,23 @@ fn an_answer_may_be_older_than_what_was_read_meanwhile() {
     assert_eq!(fired(&find), None);
 }
 
+/// The leader of the old topic has not heard yet that it is gone.
+#[test]
+fn a_reader_may_see_the_topic_that_was_there_before() {
+    let (mut logs, mut find) = two_committed();
+    logs.on_create(A, &orders(), TopicId([2; 16]));
+    let mut histories = Histories::default();
+    histories.on_client(&read(1, 11), &logs, &mut find);
+    told_end(&mut histories, &logs, &mut find, 2, 2);
+    assert_eq!(fired(&find), None);
+    told_end(&mut histories, &logs, &mut find, 2, 3);
+    assert_eq!(fired(&find), Some("HIST-3"), "neither had so much");
+    let (mut logs, mut find) = two_committed();
+    logs.on_create(A, &orders(), TopicId([2; 16]));
+    histories.on_client(&read(1, 99), &logs, &mut find);
+    assert_eq!(fired(&find), Some("HIST-3"), "neither had this");
+}
+
 #[test]
 fn a_reader_may_be_told_less_of_what_was_given_up_or_made_again() {
     let (mut logs, mut find) = two_committed();

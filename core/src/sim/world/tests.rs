@@ -2,13 +2,21 @@
 //! it keeps of its trace is numbered.
 
 use super::World;
-use crate::id::NodeId;
+use crate::api::kafka::{
+    ApiKey, DescribeConfigsRequest, DescribeConfigsResource, ErrorCode, MetadataRequest, MetadataTopic, Request,
+    Response,
+};
+use crate::api::peer::{Channel, ChannelKind, PeerMessage};
+use crate::broker::Broker;
+use crate::id::{ConnId, NodeId};
+use crate::machine::{Effects, Machine};
+use crate::node::{self, Effect, Input, KafkaRequest, Principal, Reply, RequestBody};
 use crate::nodes::Node;
-use crate::record::offset::Position;
+use crate::record::offset::{LogRange, Position};
 use crate::sim::run::{Verdict, conclude, rests_at};
 use crate::sim::scenario::Scenario;
 use crate::sim::trace::Keep;
-use crate::time::{Instant, Span};
+use crate::time::{Instant, Now, Span, UnixMillis};
 
 fn scenario(actions: &str) -> Scenario {
     let text = format!(
@@ -124,4 +132,83 @@ fn many_partitions_are_taken_a_part_at_a_time() {
     };
     assert_eq!(led(&world), 300);
     assert_eq!(world.checks.fired(), None);
+}
+
+/// What this broker answers at once, and with its next wake, to one request from a client and from a peer.
+fn asked(broker: &Broker, now: Now, request: &Request) -> Vec<Response<LogRange>> {
+    let (key, conn) = (request.key(), ConnId(99));
+    let (version, channel) =
+        (key.max_version(), Channel { peer: NodeId::Broker(2), kind: ChannelKind::Requests, generation: 9 });
+    let body = RequestBody::Kafka(KafkaRequest { version, correlation: 7, client: None, body: request.clone() });
+    let client = Input::Request { conn, request: node::Request { listener: 0, principal: Principal::Anonymous, body } };
+    let peer = Input::Peer { channel, message: PeerMessage::Request { correlation: 7, request: request.clone() } };
+    let mut answers = Vec::new();
+    for inputs in [vec![client], vec![Input::Up { channel }, peer]] {
+        let (mut broker, mut fx) = (broker.clone(), Effects::default());
+        inputs.into_iter().chain([Input::Wake]).for_each(|input| broker.step(now, input, &mut fx));
+        answers.extend(fx.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Reply { reply: Reply::Kafka { body, .. }, .. } => Some(body),
+            Effect::Send { message: PeerMessage::Response { correlation: 7, response }, .. } => Some(response),
+            _ => None,
+        }));
+    }
+    answers
+}
+
+/// No request ends a broker, whoever sends it and whatever the broker is: just started, the controller, or not.
+#[test]
+fn every_request_is_taken_from_clients_and_peers() {
+    let mut world = World::new(&scenario(""));
+    let brokers = |world: &World| {
+        let nodes = (1..=3).filter_map(|id| world.machine(NodeId::Broker(id)));
+        let brokers =
+            nodes.map(|node| if let Node::Broker(broker) = node { broker.clone() } else { panic!("a keeper") });
+        brokers.collect::<Vec<_>>()
+    };
+    let mut all = brokers(&world);
+    world.run_until(Instant::ZERO + Span::secs(8));
+    all.extend(brokers(&world));
+    assert_eq!(all.iter().filter(|broker| broker.controller_epoch().is_some()).count(), 1);
+    let now = Now { at: world.now(), wall: UnixMillis(0) };
+    for broker in &all {
+        for key in ApiKey::ALL {
+            let answers = asked(broker, now, &Request::empty(*key));
+            assert!(answers.iter().all(|answer| answer.key() == *key), "{key:?}: {answers:?}");
+        }
+        let resources = vec![DescribeConfigsResource { resource_type: 2, ..Default::default() }];
+        let request = DescribeConfigsRequest { resources, ..Default::default() }.into();
+        let answers = asked(broker, now, &request);
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
+            let Response::DescribeConfigs(answer) = answer else { panic!("{answer:?}") };
+            assert_eq!(answer.results[0].error, ErrorCode::UNSUPPORTED_VERSION);
+        }
+    }
+}
+
+/// A topic that a client asks for is being made, or it is told at once why not.
+#[test]
+fn a_topic_that_cannot_be_made_is_told_apart_from_one_that_is_being_made() {
+    let text = "glasshouse scenario 1\nseed 3\nset brokers 2\ntopic a_b partitions 1 replicas 2 min-isr 1\nrun 10s\n";
+    let mut world = World::new(&Scenario::parse(text).unwrap());
+    world.run_until(Instant::ZERO + Span::secs(8));
+    let now = Now { at: world.now(), wall: UnixMillis(0) };
+    for id in 1..=2 {
+        let Some(Node::Broker(broker)) = world.machine(NodeId::Broker(id)) else { panic!("no broker {id}") };
+        let names = ["fresh", "not one", "a.b", "__consumer_offsets"];
+        let topics = names.map(|name| MetadataTopic { name: Some(name.into()), ..Default::default() });
+        let request =
+            MetadataRequest { topics: Some(topics.into()), allow_auto_topic_creation: true, ..Default::default() };
+        let answers = asked(broker, now, &request.into());
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
+            let Response::Metadata(answer) = answer else { panic!("{answer:?}") };
+            let told: Vec<ErrorCode> = answer.topics.iter().map(|topic| topic.error).collect();
+            let invalid = ErrorCode::INVALID_TOPIC_EXCEPTION;
+            assert_eq!(
+                told,
+                [ErrorCode::LEADER_NOT_AVAILABLE, invalid, invalid, ErrorCode::INVALID_REPLICATION_FACTOR]
+            );
+        }
+    }
 }
