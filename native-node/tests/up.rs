@@ -294,6 +294,44 @@ fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
 }
 
 #[test]
+fn a_description_that_cannot_be_rewritten_does_not_end_the_cluster() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    // As good as a full disk: nothing of that name can be written.
+    let in_the_way = data.join("cluster.json.new");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let data_flag = data.to_str().unwrap();
+    let nodes = ["--keepers", "1", "--brokers", "2", "--data", data_flag];
+    let why = refused(&[&["up"], &FREE[..], &nodes].concat(), 1);
+    assert!(why.contains("cluster.json cannot be written"), "at the start it is an error: {why}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+
+    let errors = folder.0.join("errors");
+    let file = std::fs::File::create(&errors).unwrap();
+    let cluster = Cluster::start_with(&[&nodes[..], &["--processes", "--restart"]].concat(), file.into());
+    std::fs::create_dir(&in_the_way).unwrap();
+    let control = cluster.told["control"].as_str().unwrap().to_owned();
+    let pid = |name: &str| {
+        let answer = get(&control, "/cluster")?;
+        let now: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        now["nodes"].as_array()?.iter().find(|node| node["name"] == name)?["pid"].as_i64()
+    };
+    for _ in 0..2 {
+        let before = pid("broker-2").unwrap();
+        signal_to(before, rustix::process::Signal::KILL);
+        until("broker-2 runs again", || pid("broker-2").filter(|pid| *pid != before));
+    }
+    assert_ne!(cluster.pid("broker-2"), pid("broker-2"), "the file is of before");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    until("it is written again", || cluster.pid("broker-2").filter(|written| Some(*written) == pid("broker-2")));
+    assert_eq!(cluster.stop().0, Some(0));
+    let said = std::fs::read_to_string(&errors).unwrap();
+    let warnings = said.lines().filter(|line| line.starts_with("glasshouse: ") && line.contains("cannot be written"));
+    assert_eq!(warnings.count(), 1, "{said}");
+    assert!(!data.join("cluster.json").exists() && !in_the_way.exists());
+}
+
+#[test]
 fn a_folder_takes_no_other_number_of_keepers_and_no_fewer_brokers() {
     let folder = Folder::new();
     let data = folder.0.join("data");

@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// The pause before `cluster.json` is written again that could not be.
+const REWRITE_AFTER: Duration = Duration::from_secs(1);
 /// How long a node may take to stop in order.
 const STOPPING: Duration = Duration::from_secs(15);
 /// The pause before a node that ended is started again; doubled while it does not last, up to the other.
@@ -61,6 +63,8 @@ struct Supervisor {
     members: Vec<Member>,
     how: How,
     told: watch::Sender<Cluster>,
+    /// When `cluster.json` is written again, which could not be: its disk is full, say.
+    owed: Option<Instant>,
 }
 
 /// Starts a planned cluster and stays with it to its end.
@@ -98,7 +102,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
     }
     let told = watch::Sender::new(cluster);
     let control_answers = Control { orders, cluster: told.subscribe() };
-    let mut supervisor = Supervisor { args, members, how: How { program, ends }, told };
+    let mut supervisor = Supervisor { args, members, how: How { program, ends }, told, owed: None };
 
     let outcome = async {
         control.set_nonblocking(true).context("the control's socket cannot be used")?;
@@ -117,7 +121,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
     };
     drop(ordered);
     let stopped = supervisor.stop_all(&mut ended, &mut signals).await;
-    let _ = std::fs::remove_file(Cluster::file(&data.folder));
+    Cluster::remove(&data.folder);
     drop(data);
     serves?;
     stopped
@@ -127,6 +131,14 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
 fn clients(members: &[Member], keepers: bool) -> Vec<SocketAddr> {
     let kind = members.iter().filter(|member| member.is_keeper() == keepers);
     kind.map(|member| member.planned.config.clients).collect()
+}
+
+/// Returns at that time; never, if there is none.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why those of a kind that are left cannot serve; nothing if they can.
@@ -173,7 +185,8 @@ impl Supervisor {
                 self.begin(at, !keeper)?;
             }
         }
-        self.tell()?;
+        self.describe();
+        self.told.borrow().write()?;
         let missing = RefCell::new(String::new());
         let note = |why| *missing.borrow_mut() = why;
         loop {
@@ -199,7 +212,7 @@ impl Supervisor {
                 None => {}
             }
         }
-        self.tell()?;
+        self.tell();
         loop {
             let brokers = self.there(false);
             match self.meanwhile(ready::brokers_serve(&brokers, note), started, ended, signals).await? {
@@ -251,7 +264,7 @@ impl Supervisor {
             Some(end) = ended.recv() => {
                 self.members[end.at].body = None;
                 self.do_without(end.at, &end.how)?;
-                self.tell()?;
+                self.tell();
                 Ok(Met::End)
             }
         }
@@ -306,8 +319,8 @@ impl Supervisor {
         anyhow!("it does not serve after {} s: {missing}", self.args.patience)
     }
 
-    /// Writes down who runs where.
-    fn tell(&self) -> Result<()> {
+    /// Who runs where, for those who ask the control.
+    fn describe(&self) {
         let nodes = self.members.iter().map(|member| {
             let config = &member.planned.config;
             Node {
@@ -320,7 +333,27 @@ impl Supervisor {
         });
         let nodes = nodes.collect();
         self.told.send_modify(|cluster| cluster.nodes = nodes);
-        self.told.borrow().write()
+    }
+
+    /// Writes down who runs where. That it cannot is no reason to end a cluster: a full disk, which has just ended a
+    /// node, may have room again in a moment, and the control answers meanwhile. Told once, and tried again.
+    fn tell(&mut self) {
+        self.describe();
+        let written = self.told.borrow().write();
+        match written {
+            Ok(()) => self.owed = None,
+            Err(error) => {
+                if self.owed.is_none() {
+                    let control = self.told.borrow().control.clone();
+                    tracing::warn!("{error:#}");
+                    eprintln!(
+                        "glasshouse: {error:#}; it is tried again until it can be (meanwhile, http://{control}/cluster \
+                         says what runs)"
+                    );
+                }
+                self.owed = Some(Instant::now() + REWRITE_AFTER);
+            }
+        }
     }
 
     fn announce(&self, temporary: bool) -> Result<()> {
@@ -341,21 +374,18 @@ impl Supervisor {
     ) -> Result<()> {
         loop {
             let again = self.members.iter().enumerate().filter_map(|(at, member)| Some((member.again?, at))).min();
-            let due = async {
-                match again {
-                    Some((when, _)) => tokio::time::sleep_until(when).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = at(again.map(|(when, _)| when));
+            let owed = at(self.owed);
             tokio::select! {
                 () = signals.next() => return Ok(()),
-                Some(end) = ended.recv() => self.on_end(&end)?,
+                Some(end) = ended.recv() => self.on_end(&end),
                 Some((order, on, done)) = ordered.recv() => {
                     let _ = done.send(self.on_order(order, &on).await);
                 }
                 () = due => if let Some((_, at)) = again {
-                    self.start_again(at)?;
+                    self.start_again(at);
                 },
+                () = owed => self.tell(),
             }
             let waits = |member: &Member| member.body.is_some() || member.again.is_some();
             if !self.args.stones && !self.members.iter().any(waits) {
@@ -365,16 +395,16 @@ impl Supervisor {
     }
 
     /// A node ended: it is reported, and perhaps started again.
-    fn on_end(&mut self, end: &End) -> Result<()> {
+    fn on_end(&mut self, end: &End) {
         let member = &mut self.members[end.at];
         if member.run != end.run {
-            return Ok(());
+            return;
         }
         member.body = None;
         if !member.expected {
             self.report(end.at, &end.how, "");
         }
-        self.tell()
+        self.tell();
     }
 
     /// Tells of a node that is down, and sees to it that it is started again.
@@ -393,7 +423,7 @@ impl Supervisor {
         }
     }
 
-    fn start_again(&mut self, at: usize) -> Result<()> {
+    fn start_again(&mut self, at: usize) {
         if let Err(error) = self.start(at, false) {
             let (name, why) = (self.name(at), self.words(at, &error));
             tracing::warn!(node = %name, "cannot be started again: {why}");
@@ -402,7 +432,7 @@ impl Supervisor {
             member.again = Some(Instant::now() + member.pause);
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
         }
-        self.tell()
+        self.tell();
     }
 
     /// A stone.
