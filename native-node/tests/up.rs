@@ -332,6 +332,25 @@ fn a_description_that_cannot_be_rewritten_does_not_end_the_cluster() {
 }
 
 #[test]
+fn signals_that_come_together_ask_for_one_orderly_stop() {
+    use rustix::process::Signal;
+    for processes in [&[][..], &["--processes"]] {
+        let folder = Folder::new();
+        let errors = folder.0.join("errors");
+        let arguments = [&["--keepers", "1", "--brokers", "1"], processes].concat();
+        let cluster = Cluster::start_with(&arguments, std::fs::File::create(&errors).unwrap().into());
+        // As `timeout` does: its child, and then the child's group.
+        for signal in [Signal::INT, Signal::TERM, Signal::INT] {
+            cluster.signal(signal);
+        }
+        let code = cluster.stop().0;
+        let said = std::fs::read_to_string(&errors).unwrap();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains("kill") && !said.contains("asked twice"), "{said}");
+    }
+}
+
+#[test]
 fn a_folder_takes_no_other_number_of_keepers_and_no_fewer_brokers() {
     let folder = Folder::new();
     let data = folder.0.join("data");

@@ -97,7 +97,7 @@ impl Cluster {
             let at = if usual { String::new() } else { format!("--control {} ", self.control) };
             let _ = writeln!(text, "  stones     glasshouse stone {at}kill {}", self.target());
         }
-        let _ = writeln!(text, "\n  Ctrl-C stops it in order; twice, at once.");
+        let _ = writeln!(text, "\n  Ctrl-C stops it in order; another a second later, at once.");
         text
     }
 

@@ -40,11 +40,21 @@ struct Member {
     pause: Duration,
     /// It was killed on purpose: an end that is no news.
     expected: bool,
+    /// We have killed it because it was to stop and did not, or because nobody would wait.
+    cut_short: bool,
     /// When it is started again.
     again: Option<Instant>,
 }
 
 impl Member {
+    /// Ends it though it has not stopped in order.
+    async fn cut_short(&mut self) {
+        if let Some(body) = &self.body {
+            self.cut_short = true;
+            body.kill().await;
+        }
+    }
+
     fn is_keeper(&self) -> bool {
         matches!(self.planned.config.role, Role::Keeper(_))
     }
@@ -84,6 +94,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
         since: Instant::now(),
         pause: RESTART_AFTER.0,
         expected: false,
+        cut_short: false,
         again: None,
     };
     let members: Vec<Member> = plan.nodes.into_iter().map(member).collect();
@@ -260,7 +271,7 @@ impl Supervisor {
         let patience = Duration::from_secs(self.args.patience);
         tokio::select! {
             done = timeout_at(started + patience, what) => Ok(if done.is_ok() { Met::Served } else { Met::Late }),
-            () = signals.next() => Ok(Met::Signal),
+            () = signals.asked() => Ok(Met::Signal),
             Some(end) = ended.recv() => {
                 self.members[end.at].body = None;
                 self.do_without(end.at, &end.how)?;
@@ -377,7 +388,7 @@ impl Supervisor {
             let due = at(again.map(|(when, _)| when));
             let owed = at(self.owed);
             tokio::select! {
-                () = signals.next() => return Ok(()),
+                () = signals.asked() => return Ok(()),
                 Some(end) = ended.recv() => self.on_end(&end),
                 Some((order, on, done)) = ordered.recv() => {
                     let _ = done.send(self.on_order(order, &on).await);
@@ -465,13 +476,11 @@ impl Supervisor {
         }
         let stopped = tokio::select! {
             stopped = self.stop_in_order(ended) => stopped,
-            () = signals.next() => Err(anyhow!("stopped at once, not in order")),
+            () = signals.insisted() => Err(anyhow!("stopped at once, not in order, because asked twice")),
         };
         if stopped.is_err() {
-            for member in &self.members {
-                if let Some(body) = &member.body {
-                    body.kill().await;
-                }
+            for member in &mut self.members {
+                member.cut_short().await;
             }
             let all_gone = async {
                 while self.members.iter().any(|member| member.body.is_some()) {
@@ -497,9 +506,7 @@ impl Supervisor {
             };
             if timeout(STOPPING, gone).await.is_err() {
                 late.push(self.name(at).to_string());
-                if let Some(body) = &self.members[at].body {
-                    body.kill().await;
-                }
+                self.members[at].cut_short().await;
             }
         }
         // Those that were killed are gone in a moment.
@@ -521,9 +528,10 @@ impl Supervisor {
         let member = &mut self.members[end.at];
         if member.run == end.run {
             member.body = None;
-            match end.in_order {
-                true => tracing::info!(node = %name, "{}", end.how),
-                false => tracing::warn!(node = %name, "{}", end.how),
+            match (end.in_order, member.cut_short) {
+                (true, _) => tracing::info!(node = %name, "{}", end.how),
+                (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
+                (false, false) => tracing::warn!(node = %name, "{}", end.how),
             }
         }
     }
