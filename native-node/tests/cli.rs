@@ -262,11 +262,31 @@ fn records(cluster: &Cluster) {
     assert_eq!(read[0]["headers"][0]["value"], "test");
     assert_eq!(cluster.ok(&["consume", "keyed", "-k", "="]).lines().filter(|line| line.starts_with("a=")).count(), 2);
 
+    // A line without an end is given up where it is too long, and what came before it is there.
+    let mut endless = cluster.command(&["produce", "lines"]);
+    endless.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = endless.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || -> std::io::Result<()> {
+        stdin.write_all(b"one more\n")?;
+        loop {
+            stdin.write_all(&[b'a'; 1 << 16])?;
+        }
+    });
+    let refused = ended(child.wait_with_output().unwrap());
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.starts_with("glasshouse: line 2 has ") && refused.err.contains(" 103809024 are the most"));
+    assert!(writer.join().unwrap().is_err(), "nobody reads any more");
+    let began = Instant::now();
+    while end() != 1004 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", end());
+    }
+
     let none = cluster.fails(3, &["produce", "nothing", "--timeout", "2"]);
     assert!(none.contains("there is no such topic"), "{none}");
 
     // A reader that goes on gets what comes after it began.
-    let mut follower = cluster.command(&["consume", "lines", "-f", "--from", "1003", "-n", "1"]);
+    let mut follower = cluster.command(&["consume", "lines", "-f", "--from", "1004", "-n", "1"]);
     let child = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     cluster.feed(&["produce", "lines"], "news\n");
     let followed = ended(child.wait_with_output().unwrap());

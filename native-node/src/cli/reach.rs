@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// What the exit codes mean, for `--help`.
 pub const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed, or nobody answers; 2 the arguments make no sense; 3 what was asked for is not there, or \
+Exit codes: 0 done; 1 failed, or nobody answers; 2 the arguments, or the input, make no sense; 3 what was asked for is not there, or \
 not as it should be.";
 
 /// Flags that say where the cluster is.
