@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{NodeConfig, Role};
+use crate::cure::with_cure;
 use crate::disk::{FileDisk, Identity};
 use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
@@ -174,7 +175,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         })
     };
     let identity = Identity { cluster: config.cluster.clone(), node: config.me };
-    let disk = FileDisk::open(&config.data, &identity, config.hold, done)?;
+    let disk = FileDisk::open(&config.data, &identity, config.hold, done).map_err(with_cure)?;
     if let Some(faults) = &config.faults {
         disk.obey(faults.clone());
     }
@@ -248,7 +249,7 @@ fn beginning(config: &NodeConfig, store: &mut Store<FileDisk>, now: Now) -> Resu
             What::Keeper(settings.clone(), image.into())
         }
         Role::Broker(settings) => {
-            let image = store.boot_broker().map_err(|refused| refused.to_string())?;
+            let image = store.boot_broker().map_err(|refused| with_cure(refused.to_string()))?;
             What::Broker(settings.clone(), image)
         }
     };

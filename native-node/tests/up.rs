@@ -433,6 +433,25 @@ fn the_rest_serves_without_those_that_cannot_start() {
 }
 
 #[test]
+fn a_broker_with_a_damaged_checkpoint_says_what_helps() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "1", "--brokers", "1", "--data", data.to_str().unwrap()];
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    let file = data.join("broker-1/replication-offset-checkpoint");
+    std::fs::write(&file, "no such thing\n").unwrap();
+    for processes in [&[][..], &["--processes"]] {
+        let gives_up = glasshouse(&["up", "--json"]).args(FREE).args(arguments).args(processes).output().unwrap();
+        let said = String::from_utf8(gives_up.stderr).unwrap();
+        assert_eq!((gives_up.status.code(), gives_up.stdout), (Some(1), Vec::new()), "{said}");
+        assert!(said.contains("replication-offset-checkpoint"), "{said}");
+        assert!(said.contains("; move it away and start again: no record is lost"), "{said}");
+    }
+    std::fs::rename(&file, folder.0.join("aside")).unwrap();
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+}
+
+#[test]
 fn a_keeper_that_lost_its_folder_comes_back() {
     let folder = Folder::new();
     let data = folder.0.join("data");
