@@ -258,6 +258,7 @@ fn words_and_metrics_of_a_keeper_tell_who_is_there_and_how_long_answers_took() {
         ("learners", 1.0),
         ("synced_followers", 1.0),
         ("global_sessions", 1.0),
+        ("current_epoch", 1.0),
     ] {
         assert!(tells(name) >= least, "{name} is less than {least} in\n{mntr}");
     }

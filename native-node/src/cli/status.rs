@@ -100,7 +100,7 @@ impl Report<'_> {
                         name.clone(),
                         address.clone(),
                         state.role.clone(),
-                        state.zxid.epoch().to_string(),
+                        state.epoch().to_string(),
                         format!("{:#x}", state.zxid.0),
                         number("connections"),
                         number("znode_count"),
@@ -108,7 +108,7 @@ impl Report<'_> {
                         number("watch_count"),
                     ]);
                     self.out.item(&json!({
-                        "keeper": name, "address": address, "role": state.role, "epoch": state.zxid.epoch().0,
+                        "keeper": name, "address": address, "role": state.role, "epoch": state.epoch().0,
                         "zxid": state.zxid.0, "connections": state.number("connections"),
                         "znodes": state.number("znode_count"), "sessions": state.number("global_sessions"),
                         "outstanding": state.number("outstanding"), "watches": state.number("watch_count"),
