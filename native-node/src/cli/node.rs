@@ -28,8 +28,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let (check_only, inherit) = (args.check, args.inherit);
     let process = check(&args.settings()?)?;
     if check_only {
-        println!("{}", explain(&process));
-        return Ok(ExitCode::SUCCESS);
+        let told = super::term::print(&format!("{}\n", explain(&process)));
+        return super::reach::ended(false, told.map(|()| ExitCode::SUCCESS).map_err(Into::into));
     }
     logging::start(&process.log)?;
     let (sockets, parent) = if inherit {

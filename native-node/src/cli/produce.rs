@@ -91,7 +91,7 @@ impl Args {
 /// # Errors
 /// Nothing could be sent. Records that failed are told line by line, and give exit code 1.
 pub fn run(args: Args) -> Result<ExitCode> {
-    run_async(async move {
+    run_async(args.reach.json, async move {
         let settings = args.settings()?;
         let client = args.reach.kafka().await?;
         let topic: Arc<str> = args.topic.as_str().into();

@@ -327,6 +327,8 @@ impl Supervisor {
     }
 
     fn late(&self, missing: &str) -> anyhow::Error {
+        // Its nodes have not even said what they wait for.
+        let missing = if missing.is_empty() { "its nodes did not start in that time" } else { missing };
         anyhow!("it does not serve after {} s: {missing}", self.args.patience)
     }
 

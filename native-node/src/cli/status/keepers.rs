@@ -1,6 +1,6 @@
 //! What each keeper tells of itself by the four-letter words `srvr` and `mntr`.
 
-use crate::cli::reach::{Reach, told};
+use crate::cli::reach::told;
 use crate::client::keeper::four_letter_word;
 use glasshouse_core::id::{ZabEpoch, Zxid};
 use glasshouse_core::node::Address;
@@ -36,8 +36,8 @@ impl State {
 }
 
 /// Asks all of them at once.
-pub async fn ask(addresses: &[Address], reach: &Reach) -> Vec<Keeper> {
-    let limit = reach.limit().min(Duration::from_secs(3));
+pub async fn ask(addresses: &[Address], limit: Duration) -> Vec<Keeper> {
+    let limit = limit.min(Duration::from_secs(3));
     let asked = addresses.iter().map(|address| async move {
         let words = tokio::join!(four_letter_word(address, b"srvr", limit), four_letter_word(address, b"mntr", limit));
         let state = match words {
