@@ -217,11 +217,27 @@ fn a_cluster_is_used_from_the_command_line() {
     assert!(status.out.contains("controller") && status.out.ends_with("healthy\n"), "{status:?}");
     assert_eq!(cluster.json(&["status"]).last().unwrap()["status"], "healthy");
 
+    other_ports(&cluster);
+
     cluster.ok(&["topic", "delete", "lines"]);
     let gone = cluster.fails(3, &["topic", "delete", "lines"]);
     assert!(gone.contains("there is no such topic"), "{gone}");
     cluster.fails(3, &["consume", "lines", "--timeout", "2"]);
     cluster.ok(&["topic", "delete", "lines", "--if-exists"]);
+}
+
+/// Who asks at a port of another protocol is told so, and not that something may have been done.
+fn other_ports(cluster: &Cluster) {
+    let at = |name: &str| cluster.told[name].as_array().unwrap()[0].as_str().unwrap();
+    let (kafka, zookeeper, control) = (at("kafka"), at("zookeeper"), cluster.told["control"].as_str().unwrap());
+    for other in [zookeeper, control] {
+        let told = cluster.fails(1, &["topic", "list", "--bootstrap", other, "--timeout", "3"]);
+        assert!(told.contains("is that a broker's port?") && !told.contains("unknown"), "{told}");
+    }
+    for other in [kafka, control] {
+        let told = cluster.fails(1, &["zk", "ls", "--zookeeper", other, "--timeout", "2"]);
+        assert!(told.contains("is that ZooKeeper's port?"), "{told}");
+    }
 }
 
 fn topics(cluster: &Cluster) {
