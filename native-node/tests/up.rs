@@ -395,6 +395,26 @@ fn a_node_of_another_cluster_is_refused() {
 }
 
 #[test]
+fn a_broker_of_another_cluster_does_not_register() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let cluster = Cluster::start(&["--keepers", "1", "--brokers", "1", "--data", data.to_str().unwrap()]);
+    let zookeeper = &cluster.strings("zookeeper")[0];
+    let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, mesh] = ports.map(|port| port.local_addr().unwrap().to_string());
+    let stranger = folder.0.join("stranger");
+    let arguments = ["node", "--roles", "broker", "--broker-id", "4", "--cluster", "stranger", "--log", "off"];
+    let at = ["--broker-listen", &listen, "--broker-mesh", &mesh, "--broker-keepers", zookeeper];
+    let why = refused(&[&arguments[..], &at, &["--data", stranger.to_str().unwrap()]].concat(), 1);
+    let theirs = cluster.told["cluster"].as_str().unwrap();
+    let sentence = format!("it is of the cluster stranger, and the ensemble is that of the cluster {theirs}");
+    assert!(why.contains(&sentence), "{why}");
+    let ids = output(&["zk", "ls", "/brokers/ids", "--zookeeper", zookeeper]);
+    assert_eq!(String::from_utf8(ids.stdout).unwrap(), "1\n");
+    assert_eq!(cluster.stop().0, Some(0));
+}
+
+#[test]
 fn the_rest_serves_without_those_that_cannot_start() {
     let folder = Folder::new();
     let data = folder.0.join("data");

@@ -414,6 +414,7 @@ fn broker(settings: &BrokerSettings, common: &Common) -> Result<NodeConfig, Usag
     let mut config = BrokerConfig::new(id, broker_id, keepers);
     (config.host, config.port) = (advertised.host, advertised.port);
     config.rack = section.rack.as_deref().map(Into::into);
+    config.cluster = Some(common.cluster.as_str().into());
     kafka_settings(&mut config.settings, &settings.settings)?;
     peers.remove(&id);
     let mut node = common.node(NodeId::Broker(id), clients, mesh, http, Role::Broker(Box::new(config)));
