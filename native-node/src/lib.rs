@@ -14,6 +14,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod cure;
 pub mod disk;
 pub mod host;
 pub mod inbox;

@@ -2,11 +2,12 @@
 
 use crate::clock::Clock;
 use crate::config::{NodeConfig, Role};
+use crate::cure::with_cure;
 use crate::disk::{FileDisk, Identity};
 use crate::host::{Ended, Host, Parts};
 use crate::inbox::{Inbox, Incoming};
 use crate::net::doors::Doors;
-use crate::net::mesh::{Mesh, MeshConfig};
+use crate::net::mesh::{Meeting, Mesh, MeshConfig};
 use crate::net::{self, Limits};
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::boot::{Beginning, What};
@@ -141,9 +142,12 @@ fn run(config: NodeConfig, sockets: Sockets, ready: &Ready) -> Ended {
     };
     let ended = runtime.block_on(async move {
         match assemble(config, sockets) {
-            Ok((host, inbox, stones)) => {
+            Ok(Assembled { host, inbox, stones, meeting }) => {
                 let _ = ready.send(Ok((inbox, stones)));
-                host.run().await
+                match meeting {
+                    Some(meeting) => live_among(&meeting, host).await,
+                    None => host.run().await,
+                }
             }
             Err(why) => failed(why),
         }
@@ -153,6 +157,19 @@ fn run(config: NodeConfig, sockets: Sockets, ready: &Ready) -> Ended {
     ended
 }
 
+/// Runs a broker unless its peers take it for a stranger: before it registers, and, if none of them was there then, once
+/// they come.
+async fn live_among(meeting: &Meeting, host: Host) -> Ended {
+    if let Err(why) = meeting.introduced().await {
+        return Ended::Halted(why);
+    }
+    tokio::select! {
+        biased;
+        ended = host.run() => ended,
+        why = meeting.foreign() => Ended::Halted(why),
+    }
+}
+
 /// What a panic said: our own mistake.
 fn mistake(panic: &(dyn Any + Send)) -> String {
     let why = panic.downcast_ref::<String>().map(String::as_str);
@@ -160,8 +177,17 @@ fn mistake(panic: &(dyn Any + Send)) -> String {
     format!("a mistake of ours: {}", why.unwrap_or("it panicked"))
 }
 
+/// A node that can be run.
+struct Assembled {
+    host: Host,
+    inbox: Inbox,
+    stones: Stones,
+    /// Of a broker. A keeper whose peers refuse it has no quorum, and serves nobody.
+    meeting: Option<Arc<Meeting>>,
+}
+
 /// Puts a node together on the present runtime.
-fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones), String> {
+fn assemble(config: NodeConfig, sockets: Sockets) -> Result<Assembled, String> {
     let (inbox, receiver) = Inbox::new();
     let stones = Stones::default();
     for (node, address) in &config.names {
@@ -174,7 +200,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         })
     };
     let identity = Identity { cluster: config.cluster.clone(), node: config.me };
-    let disk = FileDisk::open(&config.data, &identity, config.hold, done)?;
+    let disk = FileDisk::open(&config.data, &identity, config.hold, done).map_err(with_cure)?;
     if let Some(faults) = &config.faults {
         disk.obey(faults.clone());
     }
@@ -198,6 +224,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         frame: 128 << 20,
     };
     let mesh = Mesh::start(mesh, listener(sockets.mesh)?, inbox.clone(), stones.clone())?;
+    let meeting = matches!(config.role, Role::Broker(_)).then(|| mesh.meeting());
     let limits = limits(&config);
     let clients = listener(sockets.clients)?;
     let doors = Doors::default();
@@ -229,7 +256,7 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<(Host, Inbox, Stones
         doors,
         fx,
     });
-    Ok((host, inbox, stones))
+    Ok(Assembled { host, inbox, stones, meeting })
 }
 
 fn listener(socket: std::net::TcpListener) -> Result<TcpListener, String> {
@@ -248,7 +275,7 @@ fn beginning(config: &NodeConfig, store: &mut Store<FileDisk>, now: Now) -> Resu
             What::Keeper(settings.clone(), image.into())
         }
         Role::Broker(settings) => {
-            let image = store.boot_broker().map_err(|refused| refused.to_string())?;
+            let image = store.boot_broker().map_err(|refused| with_cure(refused.to_string()))?;
             What::Broker(settings.clone(), image)
         }
     };

@@ -88,7 +88,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", hide = true)]
     pub faults: Option<PathBuf>,
     /// Seconds that the cluster may take until it serves
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub patience: u64,
 }
 

@@ -9,6 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+#[path = "up/trouble.rs"]
+mod trouble;
+
 /// However slow the machine: what has not happened by then will not.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -258,6 +261,7 @@ fn words_and_metrics_of_a_keeper_tell_who_is_there_and_how_long_answers_took() {
         ("learners", 1.0),
         ("synced_followers", 1.0),
         ("global_sessions", 1.0),
+        ("current_epoch", 1.0),
     ] {
         assert!(tells(name) >= least, "{name} is less than {least} in\n{mntr}");
     }
@@ -291,6 +295,25 @@ fn a_cluster_of_processes_survives_a_death_and_leaves_nobody_behind() {
     assert!(folder.0.join("keeper-1").exists(), "what was asked for by name stays");
     let pid = rustix::process::Pid::from_raw(i32::try_from(keeper).unwrap()).unwrap();
     until("keeper-1 is gone", || rustix::process::test_kill_process(pid).is_err().then_some(()));
+}
+
+#[test]
+fn signals_that_come_together_ask_for_one_orderly_stop() {
+    use rustix::process::Signal;
+    for processes in [&[][..], &["--processes"]] {
+        let folder = Folder::new();
+        let errors = folder.0.join("errors");
+        let arguments = [&["--keepers", "1", "--brokers", "1"], processes].concat();
+        let cluster = Cluster::start_with(&arguments, std::fs::File::create(&errors).unwrap().into());
+        // As `timeout` does: its child, and then the child's group.
+        for signal in [Signal::INT, Signal::TERM, Signal::INT] {
+            cluster.signal(signal);
+        }
+        let code = cluster.stop().0;
+        let said = std::fs::read_to_string(&errors).unwrap();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains("kill") && !said.contains("asked twice"), "{said}");
+    }
 }
 
 #[test]
@@ -334,60 +357,6 @@ fn a_node_of_another_cluster_is_refused() {
     let [theirs, ours] = names;
     let sentence = format!("belongs to keeper-1 of cluster {theirs}, not to keeper-1 of cluster {ours}");
     assert!(why.contains(&sentence), "{why}");
-}
-
-#[test]
-fn the_rest_serves_without_those_that_cannot_start() {
-    let folder = Folder::new();
-    let data = folder.0.join("data");
-    let arguments = ["--keepers", "3", "--brokers", "2", "--data", data.to_str().unwrap()];
-    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
-    let damage = |node: &str| std::fs::write(data.join(node).join("glasshouse.identity"), "no such thing\n").unwrap();
-    damage("keeper-2");
-    damage("broker-1");
-    let errors = folder.0.join("errors");
-    for processes in [&[][..], &["--processes"]] {
-        let file = std::fs::File::create(&errors).unwrap();
-        let cluster = Cluster::start_with(&[&arguments[..], processes].concat(), file.into());
-        let nodes = cluster.told["nodes"].as_array().unwrap();
-        let down: Vec<_> = nodes.iter().filter(|node| node["pid"].is_null()).map(|node| &node["name"]).collect();
-        let said = std::fs::read_to_string(&errors).unwrap();
-        assert_eq!(down, ["keeper-2", "broker-1"], "{said}");
-        for node in ["keeper-2", "broker-1"] {
-            let told =
-                said.lines().filter(|line| line.starts_with(&format!("glasshouse: {node} "))).collect::<Vec<_>>();
-            let [told] = told[..] else { panic!("{said}") };
-            assert!(told.contains("is damaged: it does not say whose folder this is; the others go on"), "{told}");
-            let folder = data.join(node);
-            let cure = format!("glasshouse: if the files of {node} are damaged, move {} away", folder.display());
-            assert_eq!(said.contains(&cure), node == "keeper-2", "{said}");
-        }
-        assert_eq!(cluster.stop().0, Some(0));
-    }
-
-    damage("keeper-3");
-    let gives_up = glasshouse(&["up", "--json"]).args(FREE).args(arguments).output().unwrap();
-    let said = String::from_utf8(gives_up.stderr).unwrap();
-    assert_eq!((gives_up.status.code(), gives_up.stdout), (Some(1), Vec::new()), "{said}");
-    let last = said.lines().last().unwrap();
-    assert!(last.starts_with("glasshouse: keeper-3 did not start: "), "{said}");
-    assert!(last.ends_with("; 1 of 3 keepers are no majority"), "{said}");
-    assert!(!said.contains("away"), "keeper-2 may hold what the others lack: {said}");
-}
-
-#[test]
-fn a_keeper_that_lost_its_folder_comes_back() {
-    let folder = Folder::new();
-    let data = folder.0.join("data");
-    let arguments = ["--keepers", "3", "--brokers", "1", "--data", data.to_str().unwrap()];
-    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
-    std::fs::rename(data.join("keeper-2"), folder.0.join("damaged")).unwrap();
-    let cluster = Cluster::start(&arguments);
-    let nodes = cluster.told["nodes"].as_array().unwrap();
-    assert!(nodes.iter().all(|node| node["pid"].is_u64()), "{nodes:?}");
-    let http = nodes.iter().find(|node| node["name"] == "keeper-2").unwrap()["http"].as_str().unwrap().to_owned();
-    until("keeper-2 serves", || get(&http, "/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
-    assert_eq!(cluster.stop().0, Some(0));
 }
 
 #[test]

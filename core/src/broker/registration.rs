@@ -169,7 +169,11 @@ impl Broker {
             Step::ReadCluster => Op::get(znodes::CLUSTER_ID, false),
             Step::CreateCluster => {
                 let id = self.draw_cluster_id();
-                Op::create(znodes::CLUSTER_ID, Some(znodes::encode_cluster_id(&id)), CreateMode::Persistent)
+                let data = match &self.config.cluster {
+                    Some(name) => znodes::encode_named_cluster_id(&id, name),
+                    None => znodes::encode_cluster_id(&id),
+                };
+                Op::create(znodes::CLUSTER_ID, Some(data), CreateMode::Persistent)
             }
             Step::TakeId => Op::Set { path: znodes::SEQ_ID.into(), data: None, version: ANY_VERSION },
             Step::Register => Op::Multi(vec![
@@ -275,7 +279,10 @@ impl Broker {
         }
         match (asked, answer) {
             (Step::ReadCluster, Ok(Done::Data { data: Some(data), .. })) => match znodes::decode_cluster_id(&data) {
-                Some(id) => self.on_cluster_id(now, id, fx),
+                Some(id) => match self.stranger(znodes::decode_cluster_name(&data)) {
+                    Some(why) => self.halt(why, fx),
+                    None => self.on_cluster_id(now, id, fx),
+                },
                 None => self.halt("the ensemble's /cluster/id cannot be read".to_owned(), fx),
             },
             (Step::ReadCluster, Err(KeeperError::NONODE)) => self.take_step(now, Step::CreateCluster, fx),
@@ -335,6 +342,15 @@ impl Broker {
         if self.keeper.is_connected() {
             self.take_step(now, step, fx);
         }
+    }
+
+    /// Why this broker has no business with the ensemble: it is that of a cluster with another name. A new disk says
+    /// nothing of that, and registered, a stranger would be given partitions. (Kafka only has the id to compare,
+    /// InconsistentClusterIdException, which lets every new disk in.)
+    fn stranger(&self, theirs: Option<String>) -> Option<String> {
+        let (ours, theirs) = (self.config.cluster.as_deref()?, theirs?);
+        (ours != theirs)
+            .then(|| format!("it is of the cluster {ours}, and the ensemble is that of the cluster {theirs}"))
     }
 
     fn on_cluster_id(&mut self, now: Now, id: String, fx: &mut Effects<Effect>) {

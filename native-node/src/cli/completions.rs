@@ -1,7 +1,6 @@
 //! `glasshouse completions`: what a shell needs to complete our command line.
 
 use clap::CommandFactory;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Flags of `glasshouse completions`.
@@ -19,7 +18,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "glasshouse", &mut script);
-    super::reach::ended(std::io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into))
+    let script = String::from_utf8_lossy(&script);
+    super::reach::ended(false, super::term::print(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn from(text: &str) -> Result<Start, String> {
 /// # Errors
 /// What the cluster says.
 pub fn run(args: Args) -> Result<ExitCode> {
-    run_async(async move {
+    run_async(args.reach.json, async move {
         let client = args.reach.kafka().await?;
         let topic = args.topic.as_str().into();
         client.topic(&topic, Duration::from_secs(2).min(args.reach.limit())).await?;

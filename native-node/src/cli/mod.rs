@@ -14,6 +14,7 @@ pub mod zk;
 use crate::config::Usage;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A Kafka and ZooKeeper cluster you can see through, and throw stones at.
@@ -51,7 +52,17 @@ pub enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if !error.use_stderr() => error.exit(),
+        // Help, or the version.
+        Err(error) if !error.use_stderr() => {
+            let printed = error.print().and_then(|()| std::io::stdout().flush()).map_err(term::of_output);
+            return match reach::ended(false, printed.map(|()| ExitCode::SUCCESS).map_err(Into::into)) {
+                Ok(code) => code,
+                Err(error) => {
+                    eprintln!("glasshouse: {error:#}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Err(error) => {
             eprintln!("glasshouse: {}", one_sentence(&error.to_string()));
             return ExitCode::from(2);

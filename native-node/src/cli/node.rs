@@ -28,8 +28,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let (check_only, inherit) = (args.check, args.inherit);
     let process = check(&args.settings()?)?;
     if check_only {
-        println!("{}", explain(&process));
-        return Ok(ExitCode::SUCCESS);
+        let told = super::term::print(&format!("{}\n", explain(&process)));
+        return super::reach::ended(false, told.map(|()| ExitCode::SUCCESS).map_err(Into::into));
     }
     logging::start(&process.log)?;
     let (sockets, parent) = if inherit {
@@ -83,7 +83,7 @@ async fn serve(
         }
     }
     let patience = tokio::select! {
-        () = signals.next() => PATIENCE,
+        () = signals.asked() => PATIENCE,
         Some(()) = orphaned.recv() => ORPHANED,
         (me, ended) = first_end(&mut running) => {
             stop(&mut running, &mut signals, PATIENCE).await;
@@ -91,8 +91,9 @@ async fn serve(
         }
     };
     match stop(&mut running, &mut signals, patience).await {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(anyhow!("it did not stop in order in time")),
+        Stopped::InOrder => Ok(ExitCode::SUCCESS),
+        Stopped::Late => Err(anyhow!("it did not stop in order in {} s", patience.as_secs())),
+        Stopped::Insisted => Err(anyhow!("stopped at once, not in order, because asked twice")),
     }
 }
 
@@ -112,8 +113,16 @@ fn ending(me: NodeId, ended: &Ended) -> Result<ExitCode> {
     }
 }
 
-/// Stops in order, the broker before the keeper it may need. False: it took too long, or somebody was impatient.
-async fn stop(running: &mut Vec<(NodeId, Running)>, signals: &mut Signals, patience: Duration) -> bool {
+/// How a stop went.
+enum Stopped {
+    InOrder,
+    Late,
+    /// Somebody asked once more, and would not wait.
+    Insisted,
+}
+
+/// Stops in order, the broker before the keeper it may need.
+async fn stop(running: &mut Vec<(NodeId, Running)>, signals: &mut Signals, patience: Duration) -> Stopped {
     let in_order = async {
         while let Some((_, node)) = running.pop() {
             node.stop().await;
@@ -121,7 +130,10 @@ async fn stop(running: &mut Vec<(NodeId, Running)>, signals: &mut Signals, patie
         }
     };
     tokio::select! {
-        stopped = tokio::time::timeout(patience, in_order) => stopped.is_ok(),
-        () = signals.next() => false,
+        stopped = tokio::time::timeout(patience, in_order) => match stopped {
+            Ok(()) => Stopped::InOrder,
+            Err(_) => Stopped::Late,
+        },
+        () = signals.insisted() => Stopped::Insisted,
     }
 }

@@ -91,17 +91,23 @@ impl Args {
 /// # Errors
 /// Nothing could be sent. Records that failed are told line by line, and give exit code 1.
 pub fn run(args: Args) -> Result<ExitCode> {
-    run_async(async move {
+    run_async(args.reach.json, async move {
         let settings = args.settings()?;
         let client = args.reach.kafka().await?;
         let topic: Arc<str> = args.topic.as_str().into();
         client.topic(&topic, Duration::from_secs(2).min(args.reach.limit())).await?;
         let producer = Producer::start(client, settings).await?;
         let mut sending = Sending::new(&args, topic, producer);
-        sending.all(chunks()).await?;
-        sending.end().await
+        let whole = sending.all(chunks()).await;
+        // What came before a line that cannot be sent is sent all the same.
+        let ended = sending.end().await?;
+        whole.map(|()| ended)
     })
 }
+
+/// The longest line: what a broker takes of a request (`socket.request.max.bytes`), less room for what is around it. It
+/// would hang up on a longer one, and one without an end would fill our memory.
+const LONGEST: usize = 99 << 20;
 
 /// Standard input in pieces, read by a thread that may block.
 fn chunks() -> mpsc::Receiver<std::io::Result<Bytes>> {
@@ -125,17 +131,26 @@ fn chunks() -> mpsc::Receiver<std::io::Result<Bytes>> {
 }
 
 /// Cuts pieces into lines without copying but where a line goes over from one piece to the next.
-#[derive(Default)]
 struct Lines {
     begun: BytesMut,
+    /// Bytes that a line may have.
+    longest: usize,
 }
 
 impl Lines {
+    fn new(longest: usize) -> Lines {
+        Lines { begun: BytesMut::new(), longest }
+    }
+
     /// The lines that end in this piece.
-    fn cut(&mut self, mut piece: Bytes, mut line: impl FnMut(Bytes)) {
+    ///
+    /// # Errors
+    /// How many bytes a line has, that is too long, as far as it was read. Those before it were given.
+    fn cut(&mut self, mut piece: Bytes, mut line: impl FnMut(Bytes)) -> Result<(), usize> {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let head = piece.split_to(end + 1);
             let head = head.slice(..end);
+            self.bound(head.len())?;
             if self.begun.is_empty() {
                 line(without_return(head));
             } else {
@@ -143,7 +158,15 @@ impl Lines {
                 line(without_return(self.begun.split().freeze()));
             }
         }
+        self.bound(piece.len())?;
         self.begun.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// Whether the line that has begun may have so many bytes more.
+    fn bound(&self, more: usize) -> Result<(), usize> {
+        let length = self.begun.len() + more;
+        if length > self.longest { Err(length) } else { Ok(()) }
     }
 
     /// What stands behind the last end of a line.
@@ -216,16 +239,19 @@ impl Sending<'_> {
     }
 
     async fn all(&mut self, mut chunks: mpsc::Receiver<std::io::Result<Bytes>>) -> Result<()> {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(LONGEST);
         let mut ready = Vec::new();
         while let Some(piece) = chunks.recv().await {
             let piece = piece.context("standard input cannot be read")?;
             if piece.is_empty() {
                 break;
             }
-            lines.cut(piece, |line| ready.push(line));
+            let cut = lines.cut(piece, |line| ready.push(line));
             for line in ready.drain(..) {
                 self.send(line).await?;
+            }
+            if let Err(length) = cut {
+                return Err(self.too_long(length));
             }
             self.settle()?;
             self.progress(false);
@@ -234,6 +260,12 @@ impl Sending<'_> {
             self.send(line).await?;
         }
         Ok(())
+    }
+
+    /// The next line, of which so much was read.
+    fn too_long(&self, length: usize) -> anyhow::Error {
+        let line = self.line + 1;
+        Usage(format!("line {line} has {length} bytes or more, and {LONGEST} are the most that can be sent")).into()
     }
 
     async fn send(&mut self, line: Bytes) -> Result<()> {
@@ -332,9 +364,9 @@ mod tests {
     use super::*;
 
     fn lines(pieces: &[&'static str]) -> Vec<String> {
-        let (mut lines, mut all) = (Lines::default(), Vec::new());
+        let (mut lines, mut all) = (Lines::new(LONGEST), Vec::new());
         for piece in pieces {
-            lines.cut(Bytes::from_static(piece.as_bytes()), |line| all.push(line));
+            lines.cut(Bytes::from_static(piece.as_bytes()), |line| all.push(line)).unwrap();
         }
         all.extend(lines.rest());
         all.into_iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
@@ -346,6 +378,18 @@ mod tests {
         assert_eq!(lines(&["a\n"]), ["a"]);
         assert_eq!(lines(&["a", "b", "c\n", "\n"]), ["abc", ""]);
         assert!(lines(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_found_out_before_its_end() {
+        let mut lines = Lines::new(4);
+        let mut given = Vec::new();
+        let mut cut = |piece: &'static str| lines.cut(Bytes::from_static(piece.as_bytes()), |line| given.push(line));
+        assert_eq!([cut("abcd\nab"), cut("cd\nab"), cut("cd"), cut("e")], [Ok(()), Ok(()), Ok(()), Err(5)]);
+        assert_eq!(lines.begun.len(), 4, "no more is kept");
+        assert_eq!(given, ["abcd", "abcd"]);
+        let whole = Lines::new(4).cut(Bytes::from_static(b"a\nabcdef\nb\n"), |line| given.push(line));
+        assert_eq!((whole, given.len()), (Err(6), 3), "those before it are given, those behind it not");
     }
 
     #[test]

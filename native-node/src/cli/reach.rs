@@ -1,6 +1,6 @@
 //! Which cluster a command speaks to, and how it says that nobody answers.
 
-use super::term::{NotSo, is_broken_pipe};
+use super::term::{NotSo, Out, is_broken_pipe, plain};
 use crate::client::{self, Error, kafka, keeper, parse_addresses};
 use crate::config::Usage;
 use crate::up::describe::Cluster;
@@ -8,13 +8,14 @@ use anyhow::{Result, anyhow};
 use glasshouse_core::api::kafka::ErrorCode;
 use glasshouse_core::keeper::client::op::KeeperError;
 use glasshouse_core::node::Address;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// What the exit codes mean, for `--help`.
 pub const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed, or nobody answers; 2 the arguments make no sense; 3 what was asked for is not there, or \
+Exit codes: 0 done; 1 failed, or nobody answers; 2 the arguments, or the input, make no sense; 3 what was asked for is not there, or \
 not as it should be.";
 
 /// Flags that say where the cluster is.
@@ -82,10 +83,18 @@ impl Reach {
     /// # Errors
     /// Nobody answers.
     pub async fn kafka(&self) -> Result<kafka::Client> {
+        self.kafka_within(self.limit()).await
+    }
+
+    /// As [`kafka`](Reach::kafka), with so much time for each question.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn kafka_within(&self, limit: Duration) -> Result<kafka::Client> {
         let settings = kafka::Settings {
-            connect_timeout: self.limit().min(Duration::from_secs(5)),
-            request_timeout: self.limit(),
-            timeout: self.limit(),
+            connect_timeout: limit.min(Duration::from_secs(5)),
+            request_timeout: limit,
+            timeout: limit,
             ..kafka::Settings::default()
         };
         Ok(kafka::Client::connect(self.brokers()?, settings).await?)
@@ -105,24 +114,29 @@ impl Reach {
     }
 }
 
-/// Runs a command on a runtime of its own, to its exit code.
+/// Runs a command on a runtime of its own, to its exit code. With `json` what it fails with is a line for programs, too.
 ///
 /// # Errors
 /// What is to be said to the user; [`ended`] has dealt with the rest.
-pub fn run(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+pub fn run(json: bool, command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    ended(runtime.block_on(command))
+    ended(json, runtime.block_on(command))
 }
 
 /// Turns what a command ended with into what the process ends with.
 ///
 /// # Errors
 /// What is a failure (exit code 1) or a misuse (2).
-pub fn ended(outcome: Result<ExitCode>) -> Result<ExitCode> {
+pub fn ended(json: bool, outcome: Result<ExitCode>) -> Result<ExitCode> {
     let error = match outcome {
         Ok(code) => return Ok(code),
         Err(error) => error,
     };
+    if json && !is_broken_pipe(&error) {
+        // If standard output is what failed, the sentence below says so.
+        let mut out = Out::new(true);
+        let _ = out.item(&as_json(&error)).and_then(|()| out.flush());
+    }
     let trouble = error.downcast_ref::<Error>().map(told);
     match exit_code(&error) {
         0 => Ok(ExitCode::SUCCESS),
@@ -132,6 +146,13 @@ pub fn ended(outcome: Result<ExitCode>) -> Result<ExitCode> {
         }
         _ => Err(trouble.map_or(error, |trouble| anyhow!(trouble))),
     }
+}
+
+/// What a command fails with, for programs: the sentence, and whether it may have been done all the same.
+pub fn as_json(error: &anyhow::Error) -> Value {
+    let trouble = error.downcast_ref::<Error>();
+    let sentence = trouble.map_or_else(|| plain(&format!("{error:#}")), told);
+    json!({"error": sentence, "unknown": trouble.is_some_and(Error::is_unknown)})
 }
 
 /// What a command that fails so ends with, as [`EXIT_CODES`] says.
@@ -179,7 +200,7 @@ pub fn told(error: &Error) -> String {
         }
         other => other.to_string(),
     };
-    super::term::plain(&text)
+    plain(&text)
 }
 
 /// A keeper's code in plain words, its name behind them.

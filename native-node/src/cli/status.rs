@@ -15,6 +15,8 @@ use keepers::Keeper;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Flags of `glasshouse status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,15 +37,18 @@ pub struct Args {
 /// # Errors
 /// Nobody answers.
 pub fn run(args: Args) -> Result<ExitCode> {
-    run_async(async move {
+    run_async(args.reach.json, async move {
         let cluster = args.reach.cluster()?;
         let keeper_addresses = args.reach.keepers()?;
         let has_brokers =
             cluster.as_ref().is_none_or(|cluster| !cluster.kafka.is_empty()) || args.reach.bootstrap.is_some();
-        let asked = async { if has_brokers { Some(brokers(&args.reach).await) } else { None } };
-        let (keepers, brokers) = tokio::join!(keepers::ask(&keeper_addresses, &args.reach), asked);
+        // The time is for all of it: one that hangs may take a third, and the rest is still asked.
+        let (each, deadline) = (args.reach.limit() / 3, Instant::now() + args.reach.limit());
+        let asked = async { if has_brokers { Some(brokers(&args.reach, each, deadline - each).await) } else { None } };
+        let (keepers, brokers) = tokio::join!(keepers::ask(&keeper_addresses, each), asked);
+        let (cluster, out) = (cluster.as_ref(), Out::new(args.reach.json));
         let mut report =
-            Report { args: &args, cluster: cluster.as_ref(), out: Out::new(args.reach.json), wrong: Vec::new() };
+            Report { args: &args, cluster, deadline, late: false, silent: BTreeSet::new(), out, wrong: Vec::new() };
         report.keepers(&keepers)?;
         let mut unreachable = keepers.iter().all(|keeper| keeper.state.is_err());
         match brokers {
@@ -63,19 +68,29 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-async fn brokers(reach: &Reach) -> Result<(Client, MetadataResponse), Error> {
+async fn brokers(reach: &Reach, each: Duration, until: Instant) -> Result<(Client, MetadataResponse), Error> {
     let unreachable = |error: anyhow::Error| match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::Unreachable { address: "the brokers".into(), why: error.to_string() },
     };
-    let client = reach.kafka().await.map_err(unreachable)?;
-    let metadata = client.metadata(None).await?;
-    Ok((client, metadata))
+    let asked = async {
+        let client = reach.kafka_within(each).await.map_err(unreachable)?;
+        let metadata = client.metadata(None).await?;
+        Ok((client, metadata))
+    };
+    let late = || Error::Unreachable { address: "the brokers".into(), why: "no answer in time".into() };
+    timeout_at(until, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 struct Report<'a> {
     args: &'a Args,
     cluster: Option<&'a Cluster>,
+    /// When no answer is waited for any more.
+    deadline: Instant,
+    /// It came before all topics were asked about.
+    late: bool,
+    /// Leaders that do not answer.
+    silent: BTreeSet<BrokerId>,
     out: Out,
     /// What is not as it should be, in words.
     wrong: Vec<String>,
@@ -100,7 +115,7 @@ impl Report<'_> {
                         name.clone(),
                         address.clone(),
                         state.role.clone(),
-                        state.zxid.epoch().to_string(),
+                        state.epoch().to_string(),
                         format!("{:#x}", state.zxid.0),
                         number("connections"),
                         number("znode_count"),
@@ -108,7 +123,7 @@ impl Report<'_> {
                         number("watch_count"),
                     ]);
                     self.out.item(&json!({
-                        "keeper": name, "address": address, "role": state.role, "epoch": state.zxid.epoch().0,
+                        "keeper": name, "address": address, "role": state.role, "epoch": state.epoch().0,
                         "zxid": state.zxid.0, "connections": state.number("connections"),
                         "znodes": state.number("znode_count"), "sessions": state.number("global_sessions"),
                         "outstanding": state.number("outstanding"), "watches": state.number("watch_count"),
@@ -202,6 +217,10 @@ impl Report<'_> {
         if !table.is_empty() {
             table.lines().iter().try_for_each(|line| self.out.say(line))?;
         }
+        self.wrong.extend(self.silent.iter().map(|id| format!("broker {id} does not answer")));
+        if self.late {
+            self.wrong.push("not all answers came in time".into());
+        }
         if under > 0 {
             self.wrong.push(count(under, "partition is under-replicated", "partitions are under-replicated"));
         }
@@ -212,7 +231,16 @@ impl Report<'_> {
     }
 
     async fn topic(&mut self, client: &Client, topic: &MetadataTopicResponse, table: &mut Table) -> Result<()> {
-        let offsets = Offsets::of(client, topic).await;
+        let offsets = match timeout_at(self.deadline, Offsets::of(client, topic)).await {
+            Ok(offsets) => offsets,
+            Err(_) => {
+                self.late = true;
+                Offsets::default()
+            }
+        };
+        // It may be registered, and dead to its clients all the same.
+        let silent = topic.partitions.iter().filter(|part| offsets.silent.contains(&part.partition));
+        self.silent.extend(silent.map(|part| part.leader));
         let name = topic.name.as_deref().unwrap_or_default();
         let mut parts = Vec::new();
         for part in &topic.partitions {

@@ -1,9 +1,10 @@
 //! `glasshouse stone`: throws stones at a running cluster that was started for it, by its control port.
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
-use super::term::{Out, plain};
+use super::term::{NotSo, Out, plain};
 use crate::config::Usage;
 use anyhow::{Context, Result, anyhow, bail};
+use glasshouse_core::api::kafka::ErrorCode;
 use glasshouse_core::id::NodeId;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -27,30 +28,53 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
 pub enum Stone {
     /// Kill a node as kill -9 does
-    Kill { node: String },
+    Kill {
+        /// Which one: keeper-1, broker-2
+        node: String,
+    },
     /// Start a node that is down; one that runs is killed first
-    Restart { node: String },
+    Restart {
+        /// Which one: keeper-1, broker-2
+        node: String,
+    },
     /// Stop a node's time
-    Pause { node: String },
+    Pause {
+        /// Which one: keeper-1, broker-2
+        node: String,
+    },
     /// Let a paused node go on
-    Resume { node: String },
+    Resume {
+        /// Which one: keeper-1, broker-2
+        node: String,
+    },
     /// Cut the link between two nodes: silence both ways
-    Cut { a: String, b: String },
+    Cut {
+        /// One end: keeper-1, broker-2
+        a: String,
+        /// The other end
+        b: String,
+    },
     /// Make whatever goes between two nodes late
     Slow {
+        /// One end: keeper-1, broker-2
         a: String,
+        /// The other end
         b: String,
+        /// Milliseconds, in each direction
         #[arg(value_name = "MS")]
         ms: u64,
     },
     /// Take all stones away, or those between two nodes; what is down stays down
     Heal {
+        /// One end of a link: keeper-1, broker-2 [default: all stones]
         #[arg(requires = "b")]
         a: Option<String>,
+        /// The other end
         b: Option<String>,
     },
     /// Tamper with the next Produce answer of a broker, to test clients; the records are appended all the same
     Reply {
+        /// The broker: broker-2
         node: String,
         #[command(subcommand)]
         how: Reply,
@@ -64,14 +88,24 @@ pub enum Reply {
     Lost,
     /// It is late
     Delay {
+        /// Milliseconds
         #[arg(value_name = "MS")]
         ms: u64,
     },
     /// It is answered with this error code instead
     Error {
-        #[arg(value_name = "CODE", allow_negative_numbers = true)]
+        /// Kafka's name of it, or its number: NOT_LEADER_OR_FOLLOWER, 6
+        #[arg(value_name = "CODE", allow_negative_numbers = true, value_parser = code)]
         code: i16,
     },
+}
+
+fn code(text: &str) -> Result<i16, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let named = ErrorCode::ALL.iter().find(|code| code.name().is_some_and(|name| name.eq_ignore_ascii_case(text)));
+    named.map(|code| code.0).ok_or_else(|| "that is neither a number nor Kafka's name of an error".to_owned())
 }
 
 /// Throws it.
@@ -80,7 +114,7 @@ pub enum Reply {
 /// The cluster is not there, or does not take stones.
 pub fn run(args: Args) -> Result<ExitCode> {
     args.stone.check()?;
-    run_async(async move {
+    run_async(args.reach.json, async move {
         let control = control(&args)?;
         let mut out = Out::new(args.reach.json);
         let mut done = 0;
@@ -182,7 +216,7 @@ impl Stone {
                 format!("the next Produce answer of {node} will be {ms} ms late")
             }
             Stone::Reply { node, how: Reply::Error { code } } => {
-                let code = glasshouse_core::api::kafka::ErrorCode(*code);
+                let code = ErrorCode(*code);
                 format!("the next Produce answer of {node} will be {code}")
             }
         })
@@ -198,7 +232,11 @@ async fn throw(control: &str, body: &Value, limit: Duration) -> Result<()> {
     let (status, answer) = posted
         .with_context(|| format!("the control port {control} does not answer"))?
         .with_context(|| format!("nothing answers at the control port {control}; is the cluster up?"))?;
-    if status == 200 { Ok(()) } else { Err(anyhow!("{}", plain(answer.trim()))) }
+    match status {
+        200 => Ok(()),
+        404 => Err(NotSo(plain(answer.trim())).into()),
+        _ => Err(anyhow!("{}", plain(answer.trim()))),
+    }
 }
 
 /// One POST, and what came back: status and body.
@@ -221,6 +259,12 @@ async fn post(at: &str, path: &str, body: &str) -> std::io::Result<(u16, String)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_named_or_numbered() {
+        assert_eq!((code("NOT_LEADER_OR_FOLLOWER"), code("not_enough_replicas"), code("-1")), (Ok(6), Ok(19), Ok(-1)));
+        assert!(code("40000").is_err() && code("NOT_SO").is_err() && code("").is_err());
+    }
 
     #[test]
     fn a_stone_at_a_link_is_thrown_from_both_ends() {

@@ -35,27 +35,44 @@ impl Out {
     /// # Errors
     /// Of the output, as for all that follow.
     pub fn say(&mut self, line: &str) -> io::Result<()> {
-        if self.json { Ok(()) } else { writeln!(self.to, "{line}") }
+        if self.json { Ok(()) } else { writeln!(self.to, "{line}").map_err(of_output) }
     }
 
     /// A line for programs.
     pub fn item(&mut self, item: &Value) -> io::Result<()> {
-        if self.json { writeln!(self.to, "{item}") } else { Ok(()) }
+        if self.json { writeln!(self.to, "{item}").map_err(of_output) } else { Ok(()) }
     }
 
     /// Bytes as they are, or, on a terminal, without what would move its cursor.
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.terminal { self.to.write_all(plain_bytes(bytes).as_bytes()) } else { self.to.write_all(bytes) }
+        match self.terminal {
+            true => self.to.write_all(plain_bytes(bytes).as_bytes()).map_err(of_output),
+            false => self.to.write_all(bytes).map_err(of_output),
+        }
     }
 
     /// As [`raw`](Out::raw), of what we write ourselves.
     pub fn own(&mut self, text: &str) -> io::Result<()> {
-        self.to.write_all(text.as_bytes())
+        self.to.write_all(text.as_bytes()).map_err(of_output)
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.to.flush().map_err(of_output)
     }
+}
+
+/// Says that it is standard output that failed: it may be a file on a disk that is full.
+pub fn of_output(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
+}
+
+/// Prints a text, and waits until it is written.
+///
+/// # Errors
+/// Of standard output.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(of_output)
 }
 
 /// Nobody reads any more (`| head`): the end, and no failure.

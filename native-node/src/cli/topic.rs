@@ -10,7 +10,7 @@ use glasshouse_core::api::kafka::{ErrorCode, MetadataTopicResponse};
 use glasshouse_core::id::BrokerId;
 use glasshouse_core::record::offset::Offset;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ pub struct Args {
 pub enum What {
     /// Make a topic
     Create {
+        /// Its name: letters, digits, . _ and -
         name: String,
         /// How many partitions [default: the brokers' num.partitions]
         #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -55,6 +56,7 @@ pub enum What {
     },
     /// Delete a topic and its records
     Delete {
+        /// Its name
         name: String,
         /// That it is not there is no failure
         #[arg(long)]
@@ -84,7 +86,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// What the cluster says.
 pub fn run(args: Args) -> Result<ExitCode> {
-    run_async(async move {
+    run_async(args.reach.json, async move {
         if let What::Create { name, .. } | What::Delete { name, .. } = &args.what
             && name.is_empty()
         {
@@ -261,10 +263,13 @@ fn overrides(json: &[u8]) -> Vec<ConfigEntry> {
 }
 
 /// Begin and end of each partition, as far as anybody tells.
+#[derive(Debug, Default)]
 pub struct Offsets {
     pub start: BTreeMap<i32, Offset>,
     pub high_watermark: BTreeMap<i32, Offset>,
     pub log_end: BTreeMap<i32, Offset>,
+    /// Partitions whose leader gave no answer, as opposed to one that is none.
+    pub silent: BTreeSet<i32>,
 }
 
 impl Offsets {
@@ -275,13 +280,16 @@ impl Offsets {
             topic.partitions.iter().filter(|part| part.leader.0 >= 0).map(|part| part.partition).collect();
         let asked = |at| {
             let (name, led) = (name.clone(), led.clone());
-            async move {
-                let told = client.list_offsets_once(&name, &led, at).await;
-                told.into_iter().filter_map(|(partition, offset)| Some((partition, offset.ok()?))).collect()
-            }
+            async move { client.list_offsets_once(&name, &led, at).await }
         };
         let (start, high_watermark, log_end) = tokio::join!(asked(At::Earliest), asked(At::Latest), asked(At::LogEnd));
-        Offsets { start, high_watermark, log_end }
+        let is_silent = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::Lost { .. });
+        let silent = high_watermark.iter().filter(|(_, told)| told.as_ref().err().is_some_and(is_silent));
+        let silent = silent.map(|(partition, _)| *partition).collect();
+        let known = |told: Vec<(i32, Result<Offset, Error>)>| {
+            told.into_iter().filter_map(|(partition, offset)| Some((partition, offset.ok()?))).collect()
+        };
+        Offsets { start: known(start), high_watermark: known(high_watermark), log_end: known(log_end), silent }
     }
 
     /// Records that the leader has and not all in-sync replicas.

@@ -24,6 +24,7 @@ pub struct Args {
 pub enum Op {
     /// List the children of a node
     Ls {
+        /// The node's path
         #[arg(default_value = "/")]
         path: String,
         /// And theirs, all the way down
@@ -32,6 +33,7 @@ pub enum Op {
     },
     /// Print a node's data
     Get {
+        /// The node's path
         path: String,
         /// And its stat
         #[arg(short, long)]
@@ -42,7 +44,9 @@ pub enum Op {
     },
     /// Replace a node's data
     Set {
+        /// The node's path
         path: String,
+        /// The new data, as text
         #[arg(value_name = "DATA")]
         value: String,
         /// Only if it still has this version
@@ -51,7 +55,9 @@ pub enum Op {
     },
     /// Make a node
     Create {
+        /// The new node's path
         path: String,
+        /// Its data, as text [default: none]
         #[arg(value_name = "DATA", default_value = "", hide_default_value = true)]
         value: String,
         /// It goes with this session
@@ -66,6 +72,7 @@ pub enum Op {
     },
     /// Delete a node
     Delete {
+        /// The node's path
         path: String,
         /// Only if it still has this version
         #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
@@ -76,6 +83,7 @@ pub enum Op {
     },
     /// Print a node's stat
     Stat {
+        /// The node's path
         path: String,
         /// In the shell: tell when it comes, changes or goes, once
         #[arg(short, long)]
@@ -84,6 +92,7 @@ pub enum Op {
     /// Print who may do what with a node
     #[command(name = "getAcl", alias = "getacl")]
     GetAcl {
+        /// The node's path
         path: String,
         /// And its stat
         #[arg(short, long)]
@@ -92,6 +101,7 @@ pub enum Op {
     /// Say who may do what with a node
     #[command(name = "setAcl", alias = "setacl")]
     SetAcl {
+        /// The node's path
         path: String,
         /// Lines of SCHEME:ID:RIGHTS, separated by commas; rights are letters of cdrwa: world:anyone:r
         #[arg(value_name = "ACL")]
@@ -102,6 +112,7 @@ pub enum Op {
     },
     /// Tell what happens to a node and its children, until interrupted
     Watch {
+        /// The node's path
         path: String,
         /// End after so many events
         #[arg(short = 'n', long, value_name = "N")]
@@ -109,6 +120,7 @@ pub enum Op {
     },
     /// Let the keeper catch up with the leader
     Sync {
+        /// The node's path
         #[arg(default_value = "/")]
         path: String,
     },
@@ -119,8 +131,8 @@ pub enum Op {
 /// # Errors
 /// What the ensemble says.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Some(op) = args.op else { return super::reach::ended(shell::run(&args.reach)) };
-    run_async(async move {
+    let Some(op) = args.op else { return super::reach::ended(args.reach.json, shell::run(&args.reach)) };
+    run_async(args.reach.json, async move {
         let session = args.reach.session().await?;
         let mut out = Out::new(args.reach.json);
         if matches!(op, Op::Create { ephemeral: true, .. }) {

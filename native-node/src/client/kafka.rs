@@ -150,14 +150,10 @@ impl Client {
     ) -> impl Future<Output = Result<Response<Bytes>>> + Send + use<> {
         let connection = self.connection(broker, lane);
         let answer = connection.ask(body);
-        let address = broker.to_string();
         async move {
             match timeout(limit, answer).await {
                 Ok(answer) => answer,
-                Err(_) => {
-                    connection.abort();
-                    Err(Error::Lost { address, why: format!("no answer within {limit:?}") })
-                }
+                Err(_) => Err(connection.too_late(limit)),
             }
         }
     }

@@ -75,6 +75,14 @@ pub struct Session {
     settings: Arc<Settings>,
 }
 
+/// Whether one of them, at least, is a keeper: without a quorum it says so to `srvr`.
+async fn some_keeper(addresses: &[Address]) -> bool {
+    let limit = Duration::from_millis(500);
+    let asked = addresses.iter().map(|address| four_letter_word(address, b"srvr", limit));
+    let answers = futures_util::future::join_all(asked).await;
+    answers.iter().flatten().any(|answer| answer.to_ascii_lowercase().contains("zookeeper"))
+}
+
 /// Events that wait for a listener who is slow; the oldest go first.
 const EVENTS: usize = 1024;
 
@@ -95,7 +103,11 @@ impl Session {
             Ok(Ok(Err(why))) => return Err(unreachable(why)),
             Ok(Err(_)) => return Err(unreachable("the session ended before it began".into())),
             Err(_) => {
-                return Err(unreachable(format!("no keeper opens a session within {limit:?}; has it a quorum?")));
+                let question = match some_keeper(&addresses).await {
+                    true => "has it a quorum?",
+                    false => "nobody there answers as a keeper does: is that ZooKeeper's port?",
+                };
+                return Err(unreachable(format!("no keeper opens a session within {limit:?}; {question}")));
             }
         }
         Ok(Session { asked, events, addresses: addresses.into(), settings: Arc::new(settings) })

@@ -280,13 +280,20 @@ fn guard(setting: &str, mesh: SocketAddr, common: &Common) -> Result<(), Usage> 
 }
 
 /// `1=host:port,…`
-fn peers<N: Ord + Copy + std::str::FromStr>(setting: &str, pairs: &[String]) -> Result<BTreeMap<N, Address>, Usage> {
-    let mut peers = BTreeMap::new();
+fn peers<N: Ord + Copy + ToString + std::str::FromStr>(
+    setting: &str,
+    pairs: &[String],
+) -> Result<BTreeMap<N, Address>, Usage> {
+    let mut peers: BTreeMap<N, Address> = BTreeMap::new();
     for pair in pairs {
         let parsed = pair.split_once('=').and_then(|(id, at)| Some((id.trim().parse().ok()?, address(at)?)));
         let Some((id, at)) = parsed else {
             return Err(Usage(format!("{setting}: 1=host:port is meant, not {pair:?}")));
         };
+        if let Some((other, _)) = peers.iter().find(|(other, there)| **other != id && **there == at) {
+            let (other, id) = (other.to_string(), id.to_string());
+            return Err(Usage(format!("{setting}: {other} and {id} cannot both be at {at}")));
+        }
         if peers.insert(id, at).is_some() {
             return Err(Usage(format!("{setting}: {pair:?} has an id that is there twice")));
         }
@@ -407,6 +414,7 @@ fn broker(settings: &BrokerSettings, common: &Common) -> Result<NodeConfig, Usag
     let mut config = BrokerConfig::new(id, broker_id, keepers);
     (config.host, config.port) = (advertised.host, advertised.port);
     config.rack = section.rack.as_deref().map(Into::into);
+    config.cluster = Some(common.cluster.as_str().into());
     kafka_settings(&mut config.settings, &settings.settings)?;
     peers.remove(&id);
     let mut node = common.node(NodeId::Broker(id), clients, mesh, http, Role::Broker(Box::new(config)));
@@ -499,6 +507,8 @@ mod tests {
             (keeper("id = 0"), "a keeper's id is 1 to 254, not 0"),
             (keeper("id = 4\npeers = ['1=a:1', '2=b:1']"), "keeper 4 is not among its own peers 1, 2"),
             (keeper("id = 1\npeers = ['1=a:1', '1=b:1']"), "keeper.peers: \"1=b:1\" has an id that is there twice"),
+            (keeper("id = 1\npeers = ['1=a:1', '2=a:1']"), "keeper.peers: 1 and 2 cannot both be at a:1"),
+            (broker("peers = ['1=a:1', '2=b:1', '3=b:1']"), "broker.peers: 2 and 3 cannot both be at b:1"),
             (keeper("id = 1\npeers = ['one']"), "keeper.peers: 1=host:port is meant, not \"one\""),
             (keeper("id = 1\nobservers = [1]"), "keeper.observers: somebody has to vote"),
             (keeper("id = 1\nlisten = 'somewhere'"), "keeper.listen: \"somewhere\" is no address:port"),

@@ -17,6 +17,7 @@ mod channels;
 mod connect;
 mod greeting;
 mod link;
+mod meeting;
 mod pair;
 mod tls;
 mod wire;
@@ -32,6 +33,7 @@ use connect::Greeted;
 use glasshouse_core::api::peer::{Channel, PeerMessage};
 use glasshouse_core::id::NodeId;
 use glasshouse_core::node::Address;
+pub use meeting::Meeting;
 use pair::Pair;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -103,6 +105,7 @@ struct Shared {
     /// To the task of each pair: connections that were accepted and may become its link.
     accepted: BTreeMap<NodeId, mpsc::Sender<Greeted>>,
     complaints: Complaints,
+    meeting: Arc<Meeting>,
 }
 
 type Doors = Vec<(NodeId, mpsc::Receiver<Greeted>)>;
@@ -136,6 +139,11 @@ impl Mesh {
         Ok(Mesh { shared, _tasks: tasks })
     }
 
+    /// What the peers think of this node.
+    pub fn meeting(&self) -> Arc<Meeting> {
+        self.shared.meeting.clone()
+    }
+
     /// Queues a message. Of a channel that is down or older than the present one nothing is sent, but the newest
     /// election message is kept for the next. A full queue breaks its channel.
     pub fn send(&mut self, channel: Channel, message: PeerMessage<Bytes>) {
@@ -165,7 +173,8 @@ impl Shared {
             doors.push((peer, door));
         }
         let complaints = Complaints::default();
-        Ok((Shared { config, boot, tls, inbox, stones, pairs, accepted, complaints }, doors))
+        let meeting = Arc::new(Meeting::new(pairs.len()));
+        Ok((Shared { config, boot, tls, inbox, stones, pairs, accepted, complaints, meeting }, doors))
     }
 
     /// How late what goes to a peer has to be: a stone's doing.

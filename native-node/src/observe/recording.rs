@@ -31,7 +31,7 @@ use hollow::Key;
 use std::hash::{Hash, Hasher};
 
 const MAGIC: &[u8; 8] = b"GLASSREC";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Length and sum.
 const FRAME_HEAD: usize = 8;
 

@@ -35,6 +35,20 @@ pub struct Control {
     pub cluster: watch::Receiver<Cluster>,
 }
 
+/// Why a stone was not thrown.
+#[derive(Debug)]
+enum NotThrown {
+    /// No node has that name.
+    Nobody(String),
+    Otherwise(String),
+}
+
+impl From<String> for NotThrown {
+    fn from(why: String) -> NotThrown {
+        NotThrown::Otherwise(why)
+    }
+}
+
 impl Control {
     pub async fn answer(self, request: Request) -> Response {
         match (request.method, request.path.as_str()) {
@@ -50,32 +64,38 @@ impl Control {
             }
             (Method::Post, "/stone") => match self.throw(&request.body).await {
                 Ok(()) => Response::json(200, json!({"ok": true}).to_string()),
-                Err(why) => Response::text(400, why),
+                Err(NotThrown::Nobody(why)) => Response::text(404, why),
+                Err(NotThrown::Otherwise(why)) => Response::text(400, why),
             },
             (_, "/cluster" | "/stone") => Response::text(405, "wrong method"),
             _ => Response::text(404, "there are /cluster and, if allowed, /stone"),
         }
     }
 
-    async fn throw(&self, body: &[u8]) -> Result<(), String> {
+    async fn throw(&self, body: &[u8]) -> Result<(), NotThrown> {
         let mut stone: Map<String, Value> =
             serde_json::from_slice(body).map_err(|error| format!("no stone: {error}"))?;
         let kind = stone.get("stone").and_then(Value::as_str).unwrap_or_default().to_owned();
         let on = match stone.remove("on") {
             Some(Value::String(name)) => name,
-            None if kind == "heal" => return self.heal_all().await,
-            Some(_) | None => return Err("a stone needs \"on\": the node it is thrown at".to_owned()),
+            None if kind == "heal" => return Ok(self.heal_all().await?),
+            Some(_) | None => return Err("a stone needs \"on\": the node it is thrown at".to_owned().into()),
         };
-        if !self.cluster.borrow().nodes.iter().any(|node| node.name == on) {
-            return Err(format!("no node of this cluster is called {on:?}"));
+        // Of a link both ends have to be there.
+        let other = stone.get("node").and_then(Value::as_str);
+        for name in [Some(on.as_str()), other].into_iter().flatten() {
+            if !self.cluster.borrow().nodes.iter().any(|node| node.name == name) {
+                return Err(NotThrown::Nobody(format!("no node of this cluster is called {name:?}")));
+            }
         }
         match kind.as_str() {
-            "kill" => self.order(Order::Kill, on).await,
-            "start" | "restart" => self.order(Order::Start, on).await,
-            "pause" => self.order(Order::Pause(true), on).await,
-            "resume" => self.order(Order::Pause(false), on).await,
-            _ => self.forward(&on, &Value::Object(stone)).await,
+            "kill" => self.order(Order::Kill, on).await?,
+            "start" | "restart" => self.order(Order::Start, on).await?,
+            "pause" => self.order(Order::Pause(true), on).await?,
+            "resume" => self.order(Order::Pause(false), on).await?,
+            _ => self.forward(&on, &Value::Object(stone)).await?,
         }
+        Ok(())
     }
 
     async fn order(&self, order: Order, on: String) -> Result<(), String> {
@@ -169,14 +189,11 @@ mod tests {
         let closed = Control { orders: orders.clone(), cluster: watch::channel(cluster(false)).1 };
         assert_eq!(closed.answer(post(r#"{"stone":"kill","on":"broker-2"}"#)).await.status, 403);
         let control = Control { orders, cluster: watch::channel(cluster(true)).1 };
-        for body in [
-            "",
-            "{}",
-            r#"{"stone":"kill"}"#,
-            r#"{"stone":"kill","on":"broker-9"}"#,
-            r#"{"stone":"slow","on":"broker-1"}"#,
-        ] {
+        for body in ["", "{}", r#"{"stone":"kill"}"#, r#"{"stone":"slow","on":"broker-1"}"#] {
             assert_eq!(control.clone().answer(post(body)).await.status, 400, "{body}");
+        }
+        for body in [r#"{"stone":"kill","on":"broker-9"}"#, r#"{"stone":"cut","on":"broker-1","node":"broker-9"}"#] {
+            assert_eq!(control.clone().answer(post(body)).await.status, 404, "{body}");
         }
     }
 }

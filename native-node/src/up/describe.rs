@@ -44,6 +44,18 @@ impl Cluster {
         data.join("cluster.json")
     }
 
+    /// Its name until it is whole.
+    fn aside(data: &Path) -> PathBuf {
+        data.join("cluster.json.new")
+    }
+
+    /// Nothing runs with this folder any more.
+    pub(super) fn remove(data: &Path) {
+        let _ = std::fs::remove_file(Cluster::file(data));
+        // Left behind where a disk was full.
+        let _ = std::fs::remove_file(Cluster::aside(data));
+    }
+
     /// The cluster that runs with this folder.
     ///
     /// # Errors
@@ -60,7 +72,7 @@ impl Cluster {
     /// # Errors
     /// Of the disk.
     pub fn write(&self) -> Result<()> {
-        let (file, aside) = (Cluster::file(&self.data), self.data.join("cluster.json.new"));
+        let (file, aside) = (Cluster::file(&self.data), Cluster::aside(&self.data));
         let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         written
             .and_then(|text| std::fs::write(&aside, text))
@@ -85,7 +97,7 @@ impl Cluster {
             let at = if usual { String::new() } else { format!("--control {} ", self.control) };
             let _ = writeln!(text, "  stones     glasshouse stone {at}kill {}", self.target());
         }
-        let _ = writeln!(text, "\n  Ctrl-C stops it in order; twice, at once.");
+        let _ = writeln!(text, "\n  Ctrl-C stops it in order; another a second later, at once.");
         text
     }
 

@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// The pause before `cluster.json` is written again that could not be.
+const REWRITE_AFTER: Duration = Duration::from_secs(1);
 /// How long a node may take to stop in order.
 const STOPPING: Duration = Duration::from_secs(15);
 /// The pause before a node that ended is started again; doubled while it does not last, up to the other.
@@ -38,11 +40,21 @@ struct Member {
     pause: Duration,
     /// It was killed on purpose: an end that is no news.
     expected: bool,
+    /// We have killed it because it was to stop and did not, or because nobody would wait.
+    cut_short: bool,
     /// When it is started again.
     again: Option<Instant>,
 }
 
 impl Member {
+    /// Ends it though it has not stopped in order.
+    async fn cut_short(&mut self) {
+        if let Some(body) = &self.body {
+            self.cut_short = true;
+            body.kill().await;
+        }
+    }
+
     fn is_keeper(&self) -> bool {
         matches!(self.planned.config.role, Role::Keeper(_))
     }
@@ -61,6 +73,8 @@ struct Supervisor {
     members: Vec<Member>,
     how: How,
     told: watch::Sender<Cluster>,
+    /// When `cluster.json` is written again, which could not be: its disk is full, say.
+    owed: Option<Instant>,
 }
 
 /// Starts a planned cluster and stays with it to its end.
@@ -80,6 +94,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
         since: Instant::now(),
         pause: RESTART_AFTER.0,
         expected: false,
+        cut_short: false,
         again: None,
     };
     let members: Vec<Member> = plan.nodes.into_iter().map(member).collect();
@@ -98,7 +113,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
     }
     let told = watch::Sender::new(cluster);
     let control_answers = Control { orders, cluster: told.subscribe() };
-    let mut supervisor = Supervisor { args, members, how: How { program, ends }, told };
+    let mut supervisor = Supervisor { args, members, how: How { program, ends }, told, owed: None };
 
     let outcome = async {
         control.set_nonblocking(true).context("the control's socket cannot be used")?;
@@ -117,7 +132,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
     };
     drop(ordered);
     let stopped = supervisor.stop_all(&mut ended, &mut signals).await;
-    let _ = std::fs::remove_file(Cluster::file(&data.folder));
+    Cluster::remove(&data.folder);
     drop(data);
     serves?;
     stopped
@@ -127,6 +142,14 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
 fn clients(members: &[Member], keepers: bool) -> Vec<SocketAddr> {
     let kind = members.iter().filter(|member| member.is_keeper() == keepers);
     kind.map(|member| member.planned.config.clients).collect()
+}
+
+/// Returns at that time; never, if there is none.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why those of a kind that are left cannot serve; nothing if they can.
@@ -173,7 +196,8 @@ impl Supervisor {
                 self.begin(at, !keeper)?;
             }
         }
-        self.tell()?;
+        self.describe();
+        self.told.borrow().write()?;
         let missing = RefCell::new(String::new());
         let note = |why| *missing.borrow_mut() = why;
         loop {
@@ -199,7 +223,7 @@ impl Supervisor {
                 None => {}
             }
         }
-        self.tell()?;
+        self.tell();
         loop {
             let brokers = self.there(false);
             match self.meanwhile(ready::brokers_serve(&brokers, note), started, ended, signals).await? {
@@ -247,11 +271,11 @@ impl Supervisor {
         let patience = Duration::from_secs(self.args.patience);
         tokio::select! {
             done = timeout_at(started + patience, what) => Ok(if done.is_ok() { Met::Served } else { Met::Late }),
-            () = signals.next() => Ok(Met::Signal),
+            () = signals.asked() => Ok(Met::Signal),
             Some(end) = ended.recv() => {
                 self.members[end.at].body = None;
                 self.do_without(end.at, &end.how)?;
-                self.tell()?;
+                self.tell();
                 Ok(Met::End)
             }
         }
@@ -303,11 +327,13 @@ impl Supervisor {
     }
 
     fn late(&self, missing: &str) -> anyhow::Error {
+        // Its nodes have not even said what they wait for.
+        let missing = if missing.is_empty() { "its nodes did not start in that time" } else { missing };
         anyhow!("it does not serve after {} s: {missing}", self.args.patience)
     }
 
-    /// Writes down who runs where.
-    fn tell(&self) -> Result<()> {
+    /// Who runs where, for those who ask the control.
+    fn describe(&self) {
         let nodes = self.members.iter().map(|member| {
             let config = &member.planned.config;
             Node {
@@ -320,7 +346,27 @@ impl Supervisor {
         });
         let nodes = nodes.collect();
         self.told.send_modify(|cluster| cluster.nodes = nodes);
-        self.told.borrow().write()
+    }
+
+    /// Writes down who runs where. That it cannot is no reason to end a cluster: a full disk, which has just ended a
+    /// node, may have room again in a moment, and the control answers meanwhile. Told once, and tried again.
+    fn tell(&mut self) {
+        self.describe();
+        let written = self.told.borrow().write();
+        match written {
+            Ok(()) => self.owed = None,
+            Err(error) => {
+                if self.owed.is_none() {
+                    let control = self.told.borrow().control.clone();
+                    tracing::warn!("{error:#}");
+                    eprintln!(
+                        "glasshouse: {error:#}; it is tried again until it can be (meanwhile, http://{control}/cluster \
+                         says what runs)"
+                    );
+                }
+                self.owed = Some(Instant::now() + REWRITE_AFTER);
+            }
+        }
     }
 
     fn announce(&self, temporary: bool) -> Result<()> {
@@ -341,21 +387,18 @@ impl Supervisor {
     ) -> Result<()> {
         loop {
             let again = self.members.iter().enumerate().filter_map(|(at, member)| Some((member.again?, at))).min();
-            let due = async {
-                match again {
-                    Some((when, _)) => tokio::time::sleep_until(when).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = at(again.map(|(when, _)| when));
+            let owed = at(self.owed);
             tokio::select! {
-                () = signals.next() => return Ok(()),
-                Some(end) = ended.recv() => self.on_end(&end)?,
+                () = signals.asked() => return Ok(()),
+                Some(end) = ended.recv() => self.on_end(&end),
                 Some((order, on, done)) = ordered.recv() => {
                     let _ = done.send(self.on_order(order, &on).await);
                 }
                 () = due => if let Some((_, at)) = again {
-                    self.start_again(at)?;
+                    self.start_again(at);
                 },
+                () = owed => self.tell(),
             }
             let waits = |member: &Member| member.body.is_some() || member.again.is_some();
             if !self.args.stones && !self.members.iter().any(waits) {
@@ -365,16 +408,16 @@ impl Supervisor {
     }
 
     /// A node ended: it is reported, and perhaps started again.
-    fn on_end(&mut self, end: &End) -> Result<()> {
+    fn on_end(&mut self, end: &End) {
         let member = &mut self.members[end.at];
         if member.run != end.run {
-            return Ok(());
+            return;
         }
         member.body = None;
         if !member.expected {
             self.report(end.at, &end.how, "");
         }
-        self.tell()
+        self.tell();
     }
 
     /// Tells of a node that is down, and sees to it that it is started again.
@@ -393,7 +436,7 @@ impl Supervisor {
         }
     }
 
-    fn start_again(&mut self, at: usize) -> Result<()> {
+    fn start_again(&mut self, at: usize) {
         if let Err(error) = self.start(at, false) {
             let (name, why) = (self.name(at), self.words(at, &error));
             tracing::warn!(node = %name, "cannot be started again: {why}");
@@ -402,7 +445,7 @@ impl Supervisor {
             member.again = Some(Instant::now() + member.pause);
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
         }
-        self.tell()
+        self.tell();
     }
 
     /// A stone.
@@ -435,13 +478,11 @@ impl Supervisor {
         }
         let stopped = tokio::select! {
             stopped = self.stop_in_order(ended) => stopped,
-            () = signals.next() => Err(anyhow!("stopped at once, not in order")),
+            () = signals.insisted() => Err(anyhow!("stopped at once, not in order, because asked twice")),
         };
         if stopped.is_err() {
-            for member in &self.members {
-                if let Some(body) = &member.body {
-                    body.kill().await;
-                }
+            for member in &mut self.members {
+                member.cut_short().await;
             }
             let all_gone = async {
                 while self.members.iter().any(|member| member.body.is_some()) {
@@ -467,9 +508,7 @@ impl Supervisor {
             };
             if timeout(STOPPING, gone).await.is_err() {
                 late.push(self.name(at).to_string());
-                if let Some(body) = &self.members[at].body {
-                    body.kill().await;
-                }
+                self.members[at].cut_short().await;
             }
         }
         // Those that were killed are gone in a moment.
@@ -491,9 +530,10 @@ impl Supervisor {
         let member = &mut self.members[end.at];
         if member.run == end.run {
             member.body = None;
-            match end.in_order {
-                true => tracing::info!(node = %name, "{}", end.how),
-                false => tracing::warn!(node = %name, "{}", end.how),
+            match (end.in_order, member.cut_short) {
+                (true, _) => tracing::info!(node = %name, "{}", end.how),
+                (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
+                (false, false) => tracing::warn!(node = %name, "{}", end.how),
             }
         }
     }

@@ -188,6 +188,16 @@ pub fn decode_cluster_id(data: &[u8]) -> Option<String> {
     parse(data)?.get("id")?.as_str().map(str::to_owned)
 }
 
+/// As [`encode_cluster_id`], with the name that the cluster has in its nodes' configuration. Kafka's readers pass it over.
+pub fn encode_named_cluster_id(id: &str, name: &str) -> Bytes {
+    bytes(&map([("version", Json::text("1")), ("id", Json::text(id)), ("name", Json::text(name))]))
+}
+
+/// The name in `/cluster/id`, if whoever made it had one.
+pub fn decode_cluster_name(data: &[u8]) -> Option<String> {
+    parse(data)?.get("name")?.as_str().map(str::to_owned)
+}
+
 /// `/feature` with feature versioning enabled and no feature in it, as a new controller leaves it.
 pub fn encode_feature() -> Bytes {
     bytes(&map([("features", map([])), ("version", int(2)), ("status", int(1))]))
@@ -470,6 +480,14 @@ mod tests {
             seen += 1;
         }
         seen
+    }
+
+    #[test]
+    fn a_cluster_may_have_a_name_beside_its_id() {
+        let named = encode_named_cluster_id("id", "prod");
+        assert_eq!(named, r#"{"version":"1","id":"id","name":"prod"}"#);
+        assert_eq!((decode_cluster_id(&named), decode_cluster_name(&named)), (Some("id".into()), Some("prod".into())));
+        assert_eq!(decode_cluster_name(&encode_cluster_id("id")), None, "Apache's has none");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What each keeper tells of itself by the four-letter words `srvr` and `mntr`.
 
-use crate::cli::reach::{Reach, told};
+use crate::cli::reach::told;
 use crate::client::keeper::four_letter_word;
-use glasshouse_core::id::Zxid;
+use glasshouse_core::id::{ZabEpoch, Zxid};
 use glasshouse_core::node::Address;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +22,13 @@ pub struct State {
 }
 
 impl State {
+    /// The epoch it is in. One that does not tell (ZooKeeper's own, or ours without `mntr`) is believed to be in that of
+    /// its last transaction, which after an election is an older one until something is written.
+    pub fn epoch(&self) -> ZabEpoch {
+        let told = self.number("current_epoch").and_then(|epoch| u32::try_from(epoch).ok());
+        told.map_or(self.zxid.epoch(), ZabEpoch)
+    }
+
     /// One of its counts, if it tells it.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.numbers.get(key).copied()
@@ -29,8 +36,8 @@ impl State {
 }
 
 /// Asks all of them at once.
-pub async fn ask(addresses: &[Address], reach: &Reach) -> Vec<Keeper> {
-    let limit = reach.limit().min(Duration::from_secs(3));
+pub async fn ask(addresses: &[Address], limit: Duration) -> Vec<Keeper> {
+    let limit = limit.min(Duration::from_secs(3));
     let asked = addresses.iter().map(|address| async move {
         let words = tokio::join!(four_letter_word(address, b"srvr", limit), four_letter_word(address, b"mntr", limit));
         let state = match words {
@@ -85,6 +92,9 @@ mod tests {
         assert_eq!((state.role.as_str(), state.zxid.epoch().0, state.zxid.counter()), ("leader", 2, 17));
         let number = |key| state.number(key);
         assert_eq!((number("connections"), number("watch_count"), number("none")), (Some(2), Some(4), None));
+        assert_eq!(state.epoch().0, 2, "as its zxid says");
+        let elected = read(srvr, "zk_current_epoch\t3\n").unwrap();
+        assert_eq!((elected.epoch().0, elected.zxid.epoch().0), (3, 2), "nothing was written since");
         assert!(read("This ZooKeeper instance is not currently serving requests\n", "").is_err());
     }
 }

@@ -79,6 +79,13 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
                 }
             }
             Err(ReadlineError::Interrupted) => {}
+            // One line of a script, which is passed over like any other that makes no sense.
+            Err(ReadlineError::Io(error)) if script && error.kind() == std::io::ErrorKind::InvalidData => {
+                eprintln!("a line is not UTF-8");
+                if ends_with == 0 {
+                    ends_with = 2;
+                }
+            }
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(error.into()),
         }
@@ -99,7 +106,7 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
                 eprintln!("{}", crate::cli::one_sentence(&error.to_string()));
                 return Ok(2);
             }
-            print!("{error}");
+            crate::cli::term::print(&error.to_string())?;
             return Ok(0);
         }
     };
@@ -115,6 +122,10 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
     match done {
         Ok(()) => Ok(0),
         Err(error) => {
+            if reach.json {
+                out.item(&reach::as_json(&error))?;
+                out.flush()?;
+            }
             let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
             eprintln!("{told}");
             Ok(reach::exit_code(&error))

@@ -11,6 +11,8 @@ use glasshouse_core::codec::Writer;
 use glasshouse_core::node::Address;
 use glasshouse_core::wire::kafka::{decode_response, write_request_of};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
@@ -18,6 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The longest answer that is taken.
 const LONGEST: usize = 256 << 20;
+/// Said of one that never answered as a broker does.
+const NO_BROKER: &str = " (is that a broker's port?)";
 /// Requests are gathered to so many bytes before they are written; longer pieces go as they are.
 const GATHER: usize = 64 * 1024;
 
@@ -40,6 +44,8 @@ struct Shared {
     address: Address,
     queue: mpsc::UnboundedSender<Asked>,
     task: tokio::task::AbortHandle,
+    /// The other end has answered as a broker does; before, nothing was asked of it.
+    greeted: Arc<AtomicBool>,
 }
 
 impl Drop for Shared {
@@ -58,8 +64,19 @@ impl Connection {
     /// Connects in the background; what is asked meanwhile waits in order.
     pub(super) fn open(address: Address, client: Arc<str>, limit: Duration) -> Connection {
         let (queue, asked) = mpsc::unbounded_channel();
-        let task = tokio::spawn(run(address.clone(), client, limit, asked)).abort_handle();
-        Connection { shared: Arc::new(Shared { address, queue, task }) }
+        let greeted = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(run(address.clone(), client, limit, asked, greeted.clone())).abort_handle();
+        Connection { shared: Arc::new(Shared { address, queue, task, greeted }) }
+    }
+
+    /// The answer did not come in time: breaks it off, for what comes after would be late as well.
+    pub(super) fn too_late(&self, limit: Duration) -> Error {
+        self.abort();
+        let address = self.shared.address.to_string();
+        match self.shared.greeted.load(Ordering::Relaxed) {
+            true => Error::Lost { address, why: format!("no answer within {limit:?}") },
+            false => Error::Unreachable { address, why: format!("no answer within {limit:?}{NO_BROKER}") },
+        }
     }
 
     /// It ended: whatever is asked fails.
@@ -68,7 +85,7 @@ impl Connection {
     }
 
     /// Breaks it off; whoever waits for an answer is told that it was lost.
-    pub(super) fn abort(&self) {
+    fn abort(&self) {
         self.shared.task.abort();
     }
 
@@ -98,11 +115,18 @@ struct Awaited {
 }
 
 /// The life of a connection.
-async fn run(address: Address, client: Arc<str>, limit: Duration, mut asked: mpsc::UnboundedReceiver<Asked>) {
+async fn run(
+    address: Address,
+    client: Arc<str>,
+    limit: Duration,
+    mut asked: mpsc::UnboundedReceiver<Asked>,
+    greeted: Arc<AtomicBool>,
+) {
     let waiting = Waiting::default();
     let error = match open(&address, &client, limit).await {
         Err(error) => error,
         Ok((versions, mut frames, to)) => {
+            greeted.store(true, Ordering::Relaxed);
             let speaking = speak(&client, &versions, &address, &mut asked, to, &waiting);
             let why = tokio::select! {
                 why = listen(&mut frames, &waiting, &address) => why,
@@ -141,7 +165,7 @@ async fn open(
     let mut halves = (Frames::new(from, LONGEST), BufWriter::with_capacity(GATHER, to));
     let greeted = tokio::time::timeout(limit, greet(address, client, &mut halves)).await;
     let versions = greeted.unwrap_or_else(|_| {
-        Err(Error::Unreachable { address: address.to_string(), why: format!("no answer within {limit:?}") })
+        Err(Error::Unreachable { address: address.to_string(), why: format!("no answer within {limit:?}{NO_BROKER}") })
     })?;
     Ok((versions, halves.0, halves.1))
 }
@@ -187,7 +211,12 @@ async fn ask_versions(
     version: i16,
     (from, to): &mut Halves,
 ) -> Result<ApiVersionsResponse> {
-    let lost = |why: std::io::Error| Error::Unreachable { address: address.to_string(), why: why.to_string() };
+    let unreachable = |why: String| Error::Unreachable { address: address.to_string(), why };
+    let lost = |why: std::io::Error| match why.kind() {
+        // Such as the first letters of HTTP, which would be a length.
+        ErrorKind::InvalidData => unreachable(format!("it does not speak Kafka's protocol{NO_BROKER}")),
+        _ => unreachable(why.to_string()),
+    };
     let body = ApiVersionsRequest {
         client_software_name: "glasshouse".into(),
         client_software_version: env!("CARGO_PKG_VERSION").into(),
@@ -196,7 +225,7 @@ async fn ask_versions(
     write(to, 0, version, client, &body.into()).await.map_err(lost)?;
     to.flush().await.map_err(lost)?;
     let Some(frame) = from.next().await.map_err(lost)? else {
-        return Err(Error::Unreachable { address: address.to_string(), why: "it hangs up at once".into() });
+        return Err(unreachable(format!("it hangs up at once{NO_BROKER}")));
     };
     match decode_response(ApiKey::ApiVersions, version, frame) {
         Ok((0, _, Response::ApiVersions(answer))) => Ok(answer),

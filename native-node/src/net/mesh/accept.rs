@@ -81,6 +81,7 @@ async fn welcome(shared: &Shared, stream: TcpStream) -> Result<(), Refused> {
             if matches!(error, Error::Http(_)) { Refused::Browser } else { Refused::Gone(error.to_string()) }
         })?;
     let (mut socket, peer, boot) = greeting::welcome(socket, shared).await?;
+    shared.meeting.greeted();
     let pair = &shared.pairs[&peer];
     if !is_chooser(shared, peer) {
         greeting::hear_go(&mut socket, shared, peer).await?;

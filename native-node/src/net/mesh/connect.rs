@@ -78,6 +78,7 @@ async fn dial(shared: &Shared, peer: NodeId, backoff: &mut Backoff) -> Greeted {
             Err(_) => Refused::Gone(format!("it had not answered after {PATIENCE:?}")),
         };
         let (me, address) = (shared.config.me, &shared.config.peers[&peer]);
+        shared.meeting.missed(peer, refused.is_foreign().then(|| refused.to_string()));
         if !refused.is_lasting() {
             tracing::debug!("{me}: {peer} at {address} cannot be reached: {refused}");
             continue;
@@ -114,6 +115,7 @@ pub(super) async fn attempt(shared: &Shared, peer: NodeId) -> Result<Greeted, Re
         .await
         .map_err(|error| Refused::Gone(format!("no WebSocket: {error}")))?;
     let boot = greeting::greet(&mut socket, shared, peer).await?;
+    shared.meeting.greeted();
     if !is_chooser(shared, peer) {
         greeting::hear_go(&mut socket, shared, peer).await?;
     }

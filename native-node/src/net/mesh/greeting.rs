@@ -83,6 +83,22 @@ impl Refused {
         })
     }
 
+    /// The two do not belong to the same cluster; which of them is the stranger, neither can tell.
+    pub(super) fn is_foreign(&self) -> bool {
+        let theirs = [Refused::Secret.reason(), Refused::Cluster { theirs: String::new() }.reason()];
+        match self {
+            Refused::Cluster { .. } | Refused::Secret => true,
+            Refused::ByPeer(reason) => theirs.contains(&Some(reason.as_str())),
+            Refused::Version { .. }
+            | Refused::Unknown { .. }
+            | Refused::NotMe { .. }
+            | Refused::Impostor { .. }
+            | Refused::Nonsense(_)
+            | Refused::Browser
+            | Refused::Gone(_) => false,
+        }
+    }
+
     /// Trying again soon is of no use: somebody has to change a configuration.
     pub(super) fn is_lasting(&self) -> bool {
         !matches!(self, Refused::Gone(_))

@@ -365,6 +365,26 @@ async fn strangers_are_refused_and_told_why() {
     converse(&mut one, to_two, &mut two, to_one).await;
 }
 
+#[tokio::test]
+async fn a_node_that_its_peers_refuse_hears_that_it_is_a_stranger() {
+    let brokers = [1, 2, 3].map(NodeId::Broker);
+    for change in [
+        (|config: &mut MeshConfig| config.secret = b"another secret than theirs".to_vec()) as fn(&mut MeshConfig),
+        |config| config.cluster = "another".to_owned(),
+    ] {
+        let [(mut one, at_one), (two, at_two), (three, at_three)] = configure(brokers).await;
+        change(&mut one);
+        let (mut two, three) = (Played::on(two, at_two), Played::on(three, at_three));
+        let mut one = Played::on(one, at_one);
+        let stranger = one.mesh().meeting();
+        let why = timeout(LONG, stranger.foreign()).await.expect("it is told");
+        assert!(why.starts_with("every peer refuses this node as a stranger (broker-2: "), "{why}");
+        let friend = two.mesh().meeting();
+        assert_eq!(timeout(LONG, friend.introduced()).await.expect("it is greeted"), Ok(()));
+        drop(three);
+    }
+}
+
 /// What comes back until the connection is closed.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();

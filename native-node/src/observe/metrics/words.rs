@@ -42,7 +42,8 @@ impl Counters {
     pub(super) fn lines(&mut self, keeper: &Keeper, seen: &Seen<'_>) -> String {
         let mut report = Report::words();
         self.report_keeper(keeper, seen, &mut report);
-        report.finish()
+        // Ours: the epoch of the last zxid is that of before an election, until something is written.
+        report.finish() + &format!("zk_current_epoch\t{}\n", keeper.peer().current_epoch())
     }
 }
 

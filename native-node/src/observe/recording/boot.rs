@@ -194,7 +194,7 @@ impl Coded for Rules {
 
 // ---- brokers -------------------------------------------------------------------------------------------------------
 
-fields!(BrokerConfig { number, broker_id, rack, host, port, keepers, settings, rules });
+fields!(BrokerConfig { number, broker_id, rack, host, port, keepers, settings, rules, cluster });
 
 /// By Kafka's names.
 impl Coded for Settings {
