@@ -258,6 +258,10 @@ macro_rules! walks {
                 self.0.next().map(|$entry| $what)
             }
 
+            fn nth(&mut self, n: usize) -> Option<Self::Item> {
+                self.0.nth(n).map(|$entry| $what)
+            }
+
             fn size_hint(&self) -> (usize, Option<usize>) {
                 self.0.size_hint()
             }

@@ -197,7 +197,11 @@ impl Broker {
     }
 
     pub(super) fn has_replica_of(&self, topic: &Arc<str>) -> bool {
+        self.replicas_of(topic).next().is_some()
+    }
+
+    pub(super) fn replicas_of(&self, topic: &Arc<str>) -> impl Iterator<Item = &TopicPartition> {
         let first = TopicPartition::new(topic.clone(), i32::MIN);
-        self.partitions.range(first..).next().is_some_and(|(name, _)| name.topic == *topic)
+        self.partitions.range(first..).map(|(name, _)| name).take_while(move |name| name.topic == *topic)
     }
 }

@@ -14,11 +14,12 @@ use crate::api::kafka::{
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse, MAX_TIMESTAMP, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse, OffsetForLeaderTopicResponse,
 };
-use crate::api::storage::{Lane, Load};
+use crate::api::storage::{Lane, Load, StoreOp};
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
+use crate::ordered::OrdSet;
 use crate::record::offset::{LogRange, Offset};
 use crate::record::producer::ProducerStates;
 use crate::time::{Now, Span};
@@ -378,9 +379,15 @@ impl Broker {
         }
     }
 
-    /// Asks the disk for the producers' states of every log that was cut.
-    pub(super) fn reload_producers(&mut self, fx: &mut Effects<Effect>) {
-        for (name, partition) in &mut self.partitions {
+    /// Asks the disk for the producers' states of every log that was cut, as the effects from `before` on tell.
+    pub(super) fn reload_producers(&mut self, before: usize, fx: &mut Effects<Effect>) {
+        let cut = |effect: &Effect| match effect {
+            Effect::Store { lane: Lane::Log(name), op: StoreOp::TruncateLog { .. } } => Some(name.clone()),
+            _ => None,
+        };
+        let cut: OrdSet<TopicPartition> = fx.effects[before..].iter().filter_map(cut).collect();
+        for name in cut {
+            let Some(partition) = self.partitions.get_mut(&name) else { continue };
             if let Some(upto) = partition.log.ask_for_producers() {
                 let ticket = self.last_read.take_next();
                 self.reads.insert(ticket, Read::Producers { partition: name.clone(), upto });

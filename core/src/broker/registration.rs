@@ -445,9 +445,11 @@ impl Broker {
     ) {
         let unclean_before = self.settings.unclean_leader_election_enable;
         let unclean_now;
+        let mut topic = None;
         match kind {
             "topics" => {
                 unclean_now = TopicSettings::unclean_leader(&configs) == Some(true);
+                topic = Some(name.clone());
                 self.topic_configs.insert(name, configs);
             }
             "brokers" => {
@@ -471,7 +473,7 @@ impl Broker {
             }
             _ => return,
         }
-        self.apply_topic_settings(now, fx);
+        self.apply_topic_settings(now, topic.as_ref(), fx);
         if unclean_now {
             self.controller_do(now, fx, |controller, now, fx| controller.on_unclean_allowed(now, fx));
         }

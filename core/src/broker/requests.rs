@@ -347,10 +347,16 @@ impl Broker {
         }
     }
 
-    /// The settings of a topic changed: its partitions live by them, and what they held back may go on.
-    pub(super) fn apply_topic_settings(&mut self, now: Now, fx: &mut Effects<Effect>) {
+    /// The settings of a topic changed, or without one those of all: its partitions live by them, and what they held back
+    /// may go on.
+    pub(super) fn apply_topic_settings(&mut self, now: Now, topic: Option<&Arc<str>>, fx: &mut Effects<Effect>) {
         let mut moved = Vec::new();
-        for (name, partition) in &mut self.partitions {
+        let names: Vec<TopicPartition> = match topic {
+            Some(topic) => self.replicas_of(topic).cloned().collect(),
+            None => self.partitions.keys().cloned().collect(),
+        };
+        for name in &names {
+            let Some(partition) = self.partitions.get_mut(name) else { continue };
             let overrides = self.topic_configs.get(&name.topic);
             let (settings, are_read) = (TopicSettings::of(&self.settings, overrides), overrides.is_some());
             if partition.settings == settings && partition.settings_are_read == are_read {

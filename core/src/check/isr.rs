@@ -111,7 +111,8 @@ impl Cluster {
         self.partitions.iter()
     }
 
-    /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync. Of a topic that is not there,
+    /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync. Of a topic that is being
+    /// deleted nothing is, however long that waits. Of a topic that is not there,
     /// what is owed is its creation, to whoever asks for that.
     pub fn takes_writes(&self, partition: &TopicPartition) -> bool {
         let Some(told) = self.partitions.get(partition) else { return false };
@@ -119,7 +120,7 @@ impl Cluster {
             let asked = self.asked_isr.get(&partition.topic).copied().unwrap_or(1);
             state.leader.is_some() && state.isr.len() as u32 >= asked.min(told.assigned.len() as u32)
         };
-        !told.is_dropped() && told.state.as_ref().is_none_or(enough)
+        !told.is_dropped() && !self.is_being_deleted(&partition.topic) && told.state.as_ref().is_none_or(enough)
     }
 
     pub fn is_being_deleted(&self, topic: &str) -> bool {
@@ -189,6 +190,10 @@ impl Cluster {
     }
 
     fn on_written(&mut self, zxid: Zxid, path: &str, data: Option<&Bytes>, version: i32, find: &mut Findings) {
+        // The wish is a node without data.
+        if let Some(topic) = deleted_topic(path) {
+            self.deleting.insert(topic.into());
+        }
         let Some(data) = data else { return };
         if path == znodes::CONTROLLER_EPOCH {
             let Some(epoch) = znodes::decode_controller_epoch(data) else { return };
@@ -199,8 +204,6 @@ impl Cluster {
             }
         } else if let Some(topic) = configured_topic(path) {
             self.on_topic_config(topic, data);
-        } else if let Some(topic) = deleted_topic(path) {
-            self.deleting.insert(topic.into());
         } else if let Some(topic) = topic_of(path) {
             self.on_topic(zxid, topic, data, find);
         } else if let Some(partition) = state_of(path)

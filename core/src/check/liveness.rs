@@ -16,6 +16,7 @@ use crate::ordered::OrdSet;
 use crate::record::offset::Offset;
 use crate::time::{Instant, Span};
 use crate::zab::Role;
+use std::sync::Arc;
 
 /// The machines of a world.
 #[derive(Default)]
@@ -99,10 +100,15 @@ impl<'a> Nodes<'a> {
     fn partitions(&self, checks: &mut Checks) {
         let Checks { cluster, logs, find, promise, .. } = checks;
         let live: OrdSet<BrokerId> = self.brokers.iter().map(|(_, broker)| broker.id()).collect();
+        // A deletion waits for every replica of every partition.
+        let waits = |name: &TopicPartition, told: &Partition| {
+            cluster.is_being_deleted(&name.topic) && !told.assigned.iter().all(|id| live.contains(id))
+        };
+        let waiting = cluster.partitions().filter(|(name, told)| waits(name, told));
+        let waiting: OrdSet<Arc<str>> = waiting.map(|(name, _)| name.topic.clone()).collect();
         for (name, told) in cluster.partitions() {
             let Some(state) = &told.state else { continue };
-            // A deletion waits for every replica.
-            if cluster.is_being_deleted(&name.topic) && !told.assigned.iter().all(|id| live.contains(id)) {
+            if waiting.contains(&name.topic) {
                 continue;
             }
             let leads = |broker: &&Broker| {
@@ -144,6 +150,8 @@ impl<'a> Nodes<'a> {
                     (client.waits_since(), format!("{} questions", client.in_flight()))
                 }
                 Client::Admin(admin) => match admin.waits() {
+                    // The wish is written; it waits for every replica (and LIVE-3 for it).
+                    Some((Command::DeleteTopic(topic), _)) if cluster.is_being_deleted(topic) => (None, String::new()),
                     Some((command, since)) if can_be_done(command, self.brokers.len() as u32) => {
                         (Some(since), format!("\"{command}\""))
                     }

@@ -83,8 +83,12 @@ impl Controller {
         });
         let moves: Vec<Step> = of_moves.cloned().map(Step::ContinueReassign).collect();
         self.agenda.extend(moves);
+        // What is being moved goes on waiting for that. (Apache begins with it, and the next controller waits for a move
+        // that can never end.)
         for (tp, _) in of {
-            self.context.deletion_waits.remove(&tp.topic);
+            if !self.context.is_moving(&tp.topic) {
+                self.context.deletion_waits.remove(&tp.topic);
+            }
         }
         self.agenda.push_back(Step::ResumeDeletions);
     }

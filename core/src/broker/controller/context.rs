@@ -149,8 +149,15 @@ impl Context {
         self.brokers.keys().copied().collect()
     }
 
+    /// Whether its deletion has begun, or may at any time. Until a move of it has ended it is a topic like others: the
+    /// move needs leaders. (Apache elects none from the wish on, and then waits for the move without end.)
     pub fn is_deleting(&self, topic: &str) -> bool {
-        self.deleting.contains(topic)
+        self.deleting.contains(topic) && !self.is_moving(topic)
+    }
+
+    /// Whether a partition of it is being reassigned.
+    pub fn is_moving(&self, topic: &str) -> bool {
+        self.reassigning.iter().any(|tp| *tp.topic == *topic)
     }
 
     pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = (&TopicPartition, &Partition)> {

@@ -12,7 +12,7 @@ impl Controller {
         let (known, dropped): (Vec<Arc<str>>, Vec<Arc<str>>) =
             wanted.into_iter().partition(|topic| is_allowed && self.context.topics.contains_key(topic));
         for topic in known {
-            let moving = self.context.reassigning.iter().any(|tp| tp.topic == topic);
+            let moving = self.context.is_moving(&topic);
             let replicas = self.context.replicas_of_topic(&topic);
             if moving || (failover && replicas.iter().any(|(tp, id)| !self.context.is_online(tp, *id))) {
                 self.context.deletion_waits.insert(topic.clone());

@@ -11,7 +11,8 @@ use crate::broker::znodes::{Assignment, PartitionState, TopicInfo};
 impl Controller {
     /// Where `tp` would be moved to, or why not.
     fn plan_move(&self, tp: &TopicPartition, to: Option<&[BrokerId]>) -> Result<Assignment, ErrorCode> {
-        let Some(partition) = self.context.partitions.get(tp).filter(|_| !self.context.is_deleting(&tp.topic)) else {
+        let Some(partition) = self.context.partitions.get(tp).filter(|_| !self.context.deleting.contains(&tp.topic))
+        else {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
         let current = &partition.assignment;
@@ -211,7 +212,7 @@ impl Controller {
 
     pub(super) fn end_reassign(&mut self, tp: TopicPartition, fx: Fx<'_>) {
         self.context.reassigning.remove(&tp);
-        if !self.context.reassigning.iter().any(|other| other.topic == tp.topic) {
+        if !self.context.is_moving(&tp.topic) {
             self.context.deletion_waits.remove(&tp.topic);
         }
         if let Some(partition) = self.context.partitions.get(&tp) {

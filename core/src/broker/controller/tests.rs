@@ -730,14 +730,20 @@ fn a_controlled_shutdown_moves_leaders_and_leaves_isrs() {
     assert_eq!(world.alter(3, "led", 1, 1, &[3, 2]), ErrorCode::INELIGIBLE_REPLICA);
 }
 
-#[test]
-fn a_reassignment_goes_step_by_step() {
+/// Partition 0 of topic `re` is on its way from brokers 1 and 2 to 2 and 3.
+fn moving() -> World {
     let mut world = World::new(&[1, 2, 3]);
     world.create_topic("re", &[1, 2]);
     let target = Some(vec![BrokerId(2), BrokerId(3)]);
     let partitions = vec![ReassignablePartition { partition: 0, replicas: target, ..Default::default() }];
     let topics = vec![ReassignableTopic { name: "re".into(), partitions, ..Default::default() }];
     let _ = world.ask(1, 5, 0, AlterPartitionReassignmentsRequest { topics, ..Default::default() });
+    world
+}
+
+#[test]
+fn a_reassignment_goes_step_by_step() {
+    let mut world = moving();
     let assignment = |world: &World| {
         let info = TopicInfo::decode(world.nodes[&znodes::topic("re")].data.as_ref().unwrap()).unwrap();
         let of = |ids: &[BrokerId]| ids.iter().map(BrokerId::to_string).collect::<Vec<_>>().join(",");
@@ -746,12 +752,26 @@ fn a_reassignment_goes_step_by_step() {
     };
     // As in Apache's dump "reassignment of re-0 from [1,2] to [2,3] in progress".
     assert_eq!(assignment(&world), "2,3,1 +3 -1");
-    assert_eq!(world.state("re"), "1 of 1,2 at 1/1, v1");
+    assert_eq!(world.state("re"), "1 of 1 at 2/1, v2");
     world.sent.clear();
     assert_eq!(world.alter(1, "re", 1, 1, &[1, 2, 3]), ErrorCode::NONE);
     assert_eq!(assignment(&world), "2,3 + -");
     assert_eq!(world.state("re"), "2 of 2,3 at 3/1, v4");
     assert!(world.sent.contains(&"1 Stop re-0@3 delete".to_owned()), "{:?}", world.sent);
+}
+
+/// Its deletion would leave the move without a leader, and a later controller waiting for both.
+#[test]
+fn a_topic_that_is_being_moved_is_deleted_afterwards() {
+    let mut world = moving();
+    let request = DeleteTopicsRequest { names: vec!["re".into()], timeout_ms: 0, ..Default::default() };
+    let _ = world.ask(1, 6, 5, request);
+    world.kill(2);
+    world.start(2);
+    assert!(!world.sent.iter().any(|sent| sent.contains("delete")), "{:?}", world.sent);
+    assert_eq!(world.state("re"), "1 of 1 at 2/1, v2");
+    assert_eq!(world.alter(1, "re", 2, 2, &[1, 2, 3]), ErrorCode::NONE);
+    assert!(!world.nodes.contains_key(&znodes::topic("re")));
 }
 
 #[test]

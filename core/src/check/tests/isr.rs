@@ -13,11 +13,12 @@ use bytes::Bytes;
 
 const STATE: &str = "/brokers/topics/orders/partitions/0/state";
 
-fn create(path: &str, data: Bytes) -> Txn {
+/// Without data as the controller writes wishes: a node may have none.
+fn create(path: &str, data: impl Into<Option<Bytes>>) -> Txn {
     Txn::Create {
         kind: CreateKind::Plain,
         path: ZPath::parse(path).unwrap(),
-        data: Some(data),
+        data: data.into(),
         acl: AclList::open(),
         ephemeral: false,
         parent_cversion: 1,
@@ -84,7 +85,7 @@ fn no_replica_is_ahead_of_its_znode() {
 #[test]
 fn a_deletion_is_a_wish_until_it_is_done() {
     let wish = "/admin/delete_topics/orders";
-    let (mut cluster, mut find) = after(&[create(wish, Bytes::new())]);
+    let (mut cluster, mut find) = after(&[create(wish, None)]);
     assert!(cluster.is_being_deleted("orders") && !cluster.is_being_deleted("events"));
     cluster.on_committed(Zxid(9), &Txn::Delete { path: ZPath::parse(wish).unwrap() }, &mut find);
     assert!(!cluster.is_being_deleted("orders"));
@@ -102,6 +103,8 @@ fn a_write_is_owed_while_enough_are_in_sync() {
     assert!(!takes(Some(A), &[A]));
     assert!(!takes(None, &[A, B]));
     assert!(!after(&[]).0.takes_writes(&TopicPartition::new("not-there", 0)));
+    let wish = create("/admin/delete_topics/orders", None);
+    assert!(!after(&[wish, set(STATE, state(Some(A), 1, &[A, B], 1), 1)]).0.takes_writes(&orders()));
 }
 
 #[test]
