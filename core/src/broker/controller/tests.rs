@@ -752,7 +752,7 @@ fn a_reassignment_goes_step_by_step() {
     };
     // As in Apache's dump "reassignment of re-0 from [1,2] to [2,3] in progress".
     assert_eq!(assignment(&world), "2,3,1 +3 -1");
-    assert_eq!(world.state("re"), "1 of 1 at 2/1, v2");
+    assert_eq!(world.state("re"), "1 of 1,2 at 1/1, v1");
     world.sent.clear();
     assert_eq!(world.alter(1, "re", 1, 1, &[1, 2, 3]), ErrorCode::NONE);
     assert_eq!(assignment(&world), "2,3 + -");
