@@ -213,7 +213,9 @@ impl Histories {
         }
         if acks == -1 {
             let there = ghost.committed_at(base);
-            if there.is_some_and(|batch| is_it(batch, records, first)) {
+            let of_before = ghost.earlier().filter_map(|earlier| earlier.committed_at(base));
+            // The answer may have been under way while the topic was deleted and made again.
+            if there.into_iter().chain(of_before).any(|batch| is_it(batch, records, first)) {
                 return;
             }
             match ghost.may_be_gone(base) {

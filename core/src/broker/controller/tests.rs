@@ -760,38 +760,6 @@ fn a_reassignment_goes_step_by_step() {
     assert!(world.sent.contains(&"1 Stop re-0@3 delete".to_owned()), "{:?}", world.sent);
 }
 
-/// Its deletion would leave the move without a leader, and a later controller waiting for both.
-#[test]
-fn a_topic_that_is_being_moved_is_deleted_afterwards() {
-    let mut world = moving();
-    let request = DeleteTopicsRequest { names: vec!["re".into()], timeout_ms: 0, ..Default::default() };
-    let _ = world.ask(1, 6, 5, request);
-    world.kill(2);
-    world.start(2);
-    assert!(!world.sent.iter().any(|sent| sent.contains("delete")), "{:?}", world.sent);
-    assert_eq!(world.state("re"), "1 of 1 at 2/1, v2");
-    assert_eq!(world.alter(1, "re", 2, 2, &[1, 2, 3]), ErrorCode::NONE);
-    assert!(!world.nodes.contains_key(&znodes::topic("re")));
-}
-
-#[test]
-fn a_topic_is_deleted_leaf_by_leaf() {
-    let mut world = World::new(&[1, 2, 3]);
-    world.create_topic("t", &[2, 3]);
-    let request = DeleteTopicsRequest { names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
-    let Response::DeleteTopics(answer) = world.ask(1, 5, 5, request) else { panic!("another answer") };
-    assert_eq!(answer.topics[0].error, ErrorCode::NONE);
-    assert!(!world.nodes.keys().any(|path| path.ends_with("/t")), "{:?}", world.nodes);
-    // A topic with a dead replica waits for it.
-    world.create_topic("u", &[2, 3]);
-    world.kill(3);
-    let request = DeleteTopicsRequest { names: vec!["u".into()], timeout_ms: 0, ..Default::default() };
-    let _ = world.ask(1, 6, 5, request);
-    assert!(world.nodes.contains_key(&znodes::topic("u")));
-    world.start(3);
-    assert!(!world.nodes.contains_key(&znodes::topic("u")));
-}
-
 #[test]
 fn preferred_leaders_come_back_by_themselves() {
     let mut world = World::new(&[1, 2, 3]);

@@ -95,6 +95,19 @@ fn an_answer_may_be_older_than_what_was_read_meanwhile() {
     assert_eq!(fired(&find), None);
 }
 
+/// The answer was under way while the topic was deleted and made again.
+#[test]
+fn a_write_is_where_it_was_told_in_the_topic_it_was_told_of() {
+    let acknowledged_after_rebirth = |first| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_create(A, &orders(), TopicId([2; 16]));
+        Histories::default().on_client(&acknowledged(1, first, -1), &logs, &mut find);
+        fired(&find)
+    };
+    assert_eq!(acknowledged_after_rebirth(11), None);
+    assert_eq!(acknowledged_after_rebirth(99), Some("HIST-1"));
+}
+
 /// The leader of the old topic has not heard yet that it is gone.
 #[test]
 fn a_reader_may_see_the_topic_that_was_there_before() {
