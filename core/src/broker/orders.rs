@@ -183,8 +183,10 @@ impl Broker {
             }
             return;
         }
-        // What is known of its settings may be about a topic of the same name that is gone.
-        if !self.has_replica_of(&name.topic) {
+        // What is known of its settings may be about a topic of the same name that is gone, a log of which may lie here.
+        let is_of_it =
+            |other: &TopicPartition| self.partitions.get(other).is_some_and(|it| it.log.topic_id == topic_id);
+        if !self.replicas_of(&name.topic).any(is_of_it) {
             self.read_topic_config(now, &name.topic, fx);
         }
         let overrides = self.topic_configs.get(&name.topic);

@@ -83,8 +83,8 @@ pub enum Question {
     /// The children of `/config/changes`.
     ConfigChanges,
     ConfigChange(Arc<str>),
-    /// A change of long ago is taken away; another broker may have been faster.
-    Purge,
+    /// Nothing depends on the answer: our keeper is to catch up, or a change of long ago is taken away.
+    Done,
     /// An entity's configuration: topics, brokers.
     Config(Arc<str>, Arc<str>),
 }
@@ -239,10 +239,10 @@ impl Broker {
                 }
                 if now.wall.0 - created.0 > CONFIG_CHANGE_EXPIRES.as_millis() as i64 {
                     let path = format!("{}/{name}", znodes::CONFIG_CHANGES);
-                    self.ask_keeper(now, Op::delete(&path, ANY_VERSION), Question::Purge, fx);
+                    self.ask_keeper(now, Op::delete(&path, ANY_VERSION), Question::Done, fx);
                 }
             }
-            Question::Purge => {}
+            Question::Done => {}
             Question::Config(kind, name) => {
                 let configs = match answer {
                     Ok(Done::Data { data: Some(data), .. }) => znodes::decode_configs(&data).unwrap_or_default(),
@@ -427,6 +427,9 @@ impl Broker {
     /// Asks for the settings of a topic whose first replica is made here. Until they are read, nobody may write to it.
     pub(super) fn read_topic_config(&mut self, now: Now, topic: &Arc<str>, fx: &mut Effects<Effect>) {
         self.topic_configs.remove(topic);
+        // The controller knows the topic; our keeper may be behind its own, and not have its settings yet.
+        let path = znodes::config("topics", topic).into();
+        self.ask_keeper(now, Op::Sync { path }, Question::Done, fx);
         self.read_config(now, "topics", topic, fx);
     }
 
