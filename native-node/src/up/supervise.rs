@@ -4,7 +4,7 @@
 use super::Args;
 use super::control::{Control, Order, Ordered};
 use super::describe::{Cluster, Node};
-use super::member::{Body, End, How};
+use super::member::{Body, End, EndKind, How};
 use super::plan::{Plan, Planned};
 use super::ready;
 use crate::config::{NodeConfig, Role};
@@ -414,6 +414,10 @@ impl Supervisor {
             return;
         }
         member.body = None;
+        if end.kind == EndKind::Killed {
+            // Whoever kills nodes wants to see them come back; that is no series of failures.
+            member.pause = RESTART_AFTER.0;
+        }
         if !member.expected {
             self.report(end.at, &end.how, "");
         }
@@ -530,7 +534,7 @@ impl Supervisor {
         let member = &mut self.members[end.at];
         if member.run == end.run {
             member.body = None;
-            match (end.in_order, member.cut_short) {
+            match (end.kind == EndKind::InOrder, member.cut_short) {
                 (true, _) => tracing::info!(node = %name, "{}", end.how),
                 (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
                 (false, false) => tracing::warn!(node = %name, "{}", end.how),
