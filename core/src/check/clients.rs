@@ -21,13 +21,7 @@ impl Checks {
             let Effect::Ask { request, .. } = effect else { continue };
             match (&request.body, client) {
                 (RequestBody::Keeper(asked), Client::Keeper(client)) => self.on_keeper_asked(client, asked),
-                (RequestBody::Kafka(asked), _) => {
-                    self.cluster.on_asked(&asked.body);
-                    if let kafka::Request::ListOffsets(asked) = &asked.body {
-                        let Checks { histories, logs, find, .. } = self;
-                        histories.on_ends_asked(ends_asked(asked), logs, find);
-                    }
-                }
+                (RequestBody::Kafka(asked), _) => self.cluster.on_asked(&asked.body),
                 (RequestBody::Keeper(_), _) => {}
             }
         }
@@ -37,6 +31,16 @@ impl Checks {
             self.on_watch_note(note);
             self.histories.on_client(note, &self.logs, &mut self.find);
             self.on_keeper_note(note);
+        }
+        // What is asked in this step is asked after what it was told in it: an answer belongs to the question before.
+        for effect in &fx.effects {
+            if let Effect::Ask { request, .. } = effect
+                && let RequestBody::Kafka(asked) = &request.body
+                && let kafka::Request::ListOffsets(asked) = &asked.body
+            {
+                let Checks { histories, logs, find, .. } = self;
+                histories.on_ends_asked(ends_asked(asked), logs, find);
+            }
         }
     }
 
