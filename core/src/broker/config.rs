@@ -8,7 +8,6 @@ use crate::node::Address;
 use crate::ordered::OrdMap;
 use crate::rules::Rules;
 use crate::time::{Span, UnixMillis};
-use core::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod kept;
@@ -344,7 +343,7 @@ impl TopicSettings {
 }
 
 /// Everything a broker is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BrokerConfig {
     /// Its place in the mesh: it is `NodeId::Broker(number)`, and says so in its registration.
     pub number: u32,
@@ -361,17 +360,6 @@ pub struct BrokerConfig {
     /// The name that the cluster has in its nodes' configuration: with an ensemble of another one it does not register.
     /// Nobody is a stranger where there is none.
     pub cluster: Option<Arc<str>>,
-}
-
-/// As it would be derived, but for a name that is not there: what has none is what it was before there were names.
-impl Hash for BrokerConfig {
-    fn hash<H: Hasher>(&self, to: &mut H) {
-        let BrokerConfig { number, broker_id, rack, host, port, keepers, settings, rules, cluster } = self;
-        (number, broker_id, rack, host, port, keepers, settings, rules).hash(to);
-        if let Some(name) = cluster {
-            name.hash(to);
-        }
-    }
 }
 
 impl BrokerConfig {
