@@ -148,6 +148,11 @@ pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
     pub const NONE: TopicId = TopicId([0; 16]);
+
+    /// Whether both name the same topic, as far as both are known.
+    pub fn may_be(self, other: TopicId) -> bool {
+        self == other || self == TopicId::NONE || other == TopicId::NONE
+    }
 }
 
 impl fmt::Debug for TopicId {

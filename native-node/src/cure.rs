@@ -1,7 +1,9 @@
 //! What an operator can do about a broker's small file that is damaged: whether the node can do without it, and what is
 //! lost by that.
 
-use glasshouse_core::store::small_file::{HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, RECOVERY_POINTS};
+use glasshouse_core::store::small_file::{
+    HIGH_WATERMARKS, LEADER_EPOCHS, LOG_STARTS, PARTITION_METADATA, RECOVERY_POINTS,
+};
 
 /// What a start makes of the absence of each.
 const CURES: [(&str, &str); 5] = [
@@ -26,7 +28,7 @@ const CURES: [(&str, &str); 5] = [
          their segments are",
     ),
     (
-        "partition.metadata",
+        PARTITION_METADATA,
         "do not only move it away, for a folder without it is taken for one that was never finished, and is emptied: \
          put a copy in its place, or write it anew, two lines, \"version: 0\" and \"topic_id: \" with the id that \
          glasshouse topic describe shows; if other replicas are in sync, the folder may go, and is copied from them",

@@ -129,7 +129,7 @@ impl Broker {
         }
         if let Some(ours) = self.partitions.get(&name) {
             let id = ours.log.topic_id;
-            if id == topic_id || id == TopicId::NONE || topic_id == TopicId::NONE {
+            if id.may_be(topic_id) {
                 if !ours.is_news(told) {
                     return Err(ErrorCode::STALE_CONTROLLER_EPOCH);
                 }

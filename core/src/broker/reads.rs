@@ -230,7 +230,7 @@ impl Broker {
             return FetchPartitionResponse { error: self.missing(&name), ..empty };
         };
         let asked = topic.topic_id;
-        if asked != TopicId::NONE && partition.log.topic_id != TopicId::NONE && asked != partition.log.topic_id {
+        if !asked.may_be(partition.log.topic_id) {
             return FetchPartitionResponse { error: ErrorCode::INCONSISTENT_TOPIC_ID, ..empty };
         }
         match partition.read(wanted, reader) {

@@ -447,13 +447,11 @@ impl Broker {
         fx: &mut Effects<Effect>,
     ) {
         let unclean_before = self.settings.unclean_leader_election_enable;
-        let unclean_now;
-        let mut topic = None;
-        match kind {
+        let (topic, unclean_now) = match kind {
             "topics" => {
-                unclean_now = TopicSettings::unclean_leader(&configs) == Some(true);
-                topic = Some(name.clone());
-                self.topic_configs.insert(name, configs);
+                let allowed = TopicSettings::unclean_leader(&configs) == Some(true);
+                self.topic_configs.insert(name.clone(), configs);
+                (Some(name), allowed)
             }
             "brokers" => {
                 let mine = *name == *self.id.to_string();
@@ -469,13 +467,13 @@ impl Broker {
                     // A value that cannot be read leaves the setting as it was.
                     let _ = self.settings.set(name, value);
                 }
-                unclean_now = !unclean_before && self.settings.unclean_leader_election_enable;
                 if let Some(controller) = &mut self.controller {
                     controller.set_settings(self.settings.clone());
                 }
+                (None, !unclean_before && self.settings.unclean_leader_election_enable)
             }
             _ => return,
-        }
+        };
         self.apply_topic_settings(now, topic.as_ref(), fx);
         if unclean_now {
             self.controller_do(now, fx, |controller, now, fx| controller.on_unclean_allowed(now, fx));

@@ -3,6 +3,7 @@
 
 use super::{Findings, listed, or_none};
 use crate::api::kafka::{self, AlterableConfig};
+use crate::broker::config::TopicSettings;
 use crate::broker::znodes::{self, PartitionState, TopicInfo};
 use crate::id::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition, Zxid,
@@ -52,6 +53,14 @@ pub struct Known<'a> {
     pub isr: Option<&'a [BrokerId]>,
 }
 
+/// `min.insync.replicas` of a topic.
+#[derive(Clone, Copy, Debug)]
+struct MinIsr {
+    /// The least since it was created: a change reaches its leader late.
+    least: u32,
+    now: u32,
+}
+
 /// What the znodes of the brokers' side say.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
@@ -61,10 +70,8 @@ pub struct Cluster {
     /// Who said that it became controller in which epoch; pruned to the newest.
     controllers: OrdMap<ControllerEpoch, NodeId>,
     registrations: OrdMap<BrokerId, BrokerEpoch>,
-    /// The least `min.insync.replicas` that each topic asked for since it was created: a change reaches its leader late.
-    min_isr: OrdMap<Arc<str>, u32>,
-    /// What each topic asks for now.
-    asked_isr: OrdMap<Arc<str>, u32>,
+    /// What each topic asks for.
+    min_isr: OrdMap<Arc<str>, MinIsr>,
     /// Brokers that started again, and no controller has said since that it takes them in.
     restarted: OrdSet<BrokerId>,
     /// Those of them that were taken into an ISR, not yet fetched by [`Cluster::take_unaware`].
@@ -112,12 +119,12 @@ impl Cluster {
     }
 
     /// Whether a write of the whole ISR can be owed: somebody leads, and enough are in sync. Of a topic that is being
-    /// deleted nothing is, however long that waits. Of a topic that is not there,
-    /// what is owed is its creation, to whoever asks for that.
+    /// deleted nothing is, however long that waits. Of a topic that is not there, what is owed is its creation, to
+    /// whoever asks for that.
     pub fn takes_writes(&self, partition: &TopicPartition) -> bool {
         let Some(told) = self.partitions.get(partition) else { return false };
         let enough = |state: &PartitionState| {
-            let asked = self.asked_isr.get(&partition.topic).copied().unwrap_or(1);
+            let asked = self.min_isr.get(&partition.topic).map_or(1, |min_isr| min_isr.now);
             state.leader.is_some() && state.isr.len() as u32 >= asked.min(told.assigned.len() as u32)
         };
         !told.is_dropped() && !self.is_being_deleted(&partition.topic) && told.state.as_ref().is_none_or(enough)
@@ -161,7 +168,7 @@ impl Cluster {
 
     /// How many of these replicas a write of this topic has to be on, at least.
     pub fn min_isr(&self, topic: &str, replicas: usize) -> u32 {
-        self.min_isr.get(topic).map_or(1, |least| (*least).min(replicas as u32))
+        self.min_isr.get(topic).map_or(1, |min_isr| min_isr.least.min(replicas as u32))
     }
 
     /// A transaction was committed.
@@ -216,9 +223,8 @@ impl Cluster {
     fn on_topic_config(&mut self, topic: &str, data: &[u8]) {
         let configs = znodes::decode_configs(data).unwrap_or_default();
         let asked = configs.get("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
-        self.asked_isr.insert(topic.into(), asked);
-        let least = self.min_isr.entry(topic.into()).or_insert(asked);
-        *least = asked.min(*least);
+        let min_isr = self.min_isr.entry(topic.into()).or_insert(MinIsr { least: asked, now: asked });
+        *min_isr = MinIsr { least: asked.min(min_isr.least), now: asked };
     }
 
     fn on_topic(&mut self, zxid: Zxid, topic: &str, data: &[u8], find: &mut Findings) {
@@ -306,7 +312,6 @@ impl Cluster {
     fn on_deleted(&mut self, path: &str) {
         if let Some(topic) = configured_topic(path) {
             self.min_isr.remove(topic);
-            self.asked_isr.remove(topic);
         } else if let Some(topic) = deleted_topic(path) {
             self.deleting.remove(topic);
         } else if let Some(topic) = topic_of(path) {
@@ -411,5 +416,6 @@ impl Cluster {
 const TOPIC: i8 = 2;
 
 fn allows(name: &str, value: Option<&str>) -> bool {
-    name == "unclean.leader.election.enable" && value.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    let mut settings = TopicSettings::default();
+    value.is_some_and(|value| settings.set(name, value).is_ok()) && settings.unclean_leader_election_enable
 }

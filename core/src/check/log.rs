@@ -548,9 +548,6 @@ impl Logs {
         find: &mut Findings,
     ) {
         let Recovered { start, end, high_watermark, .. } = found;
-        if self.ghosts.get(partition).is_some_and(|ghost| found.is_of_another(ghost.topic_id)) {
-            return;
-        }
         if let Some(ghost) = self.ghosts.get_mut(partition) {
             bring_back(ghost, id, found);
         }
@@ -579,16 +576,21 @@ impl Logs {
         ghost.replicas.insert(id, replica);
     }
 
+    /// Whether a log of this topic belongs to the partition as it is now: another topic of the same name may have left it.
+    pub fn is_of(&self, partition: &TopicPartition, topic_id: TopicId) -> bool {
+        self.ghosts.get(partition).is_none_or(|ghost| ghost.topic_id.may_be(topic_id))
+    }
+
     /// A broker started without what it held of all partitions but those that are found, each with its topic's id.
     pub fn on_boot_without(
         &mut self,
         id: BrokerId,
-        found: impl Fn(&TopicPartition) -> Option<Recovered>,
+        found: impl Fn(&TopicPartition) -> Option<TopicId>,
         restart: impl Fn(&TopicPartition) -> Restart,
         find: &mut Findings,
     ) {
         for (partition, ghost) in &mut self.ghosts {
-            if found(partition).is_some_and(|found| !found.is_of_another(ghost.topic_id)) {
+            if found(partition).is_some_and(|topic_id| ghost.topic_id.may_be(topic_id)) {
                 continue;
             }
             ghost.deleted.remove(&id);

@@ -288,10 +288,12 @@ impl Checks {
         let restart = |partition: &_| Restart { faults, flush, in_sync: cluster.is_in_sync(partition, id) };
         for partition in broker.partitions() {
             wiring.ran(Hook::LogBoot);
-            let name = partition.name();
-            logs.on_boot(id, name, log::Recovered::of(&partition.log), restart(name), find);
+            let (name, log) = (partition.name(), &partition.log);
+            if logs.is_of(name, log.topic_id) {
+                logs.on_boot(id, name, log::Recovered::of(log), restart(name), find);
+            }
         }
-        let found = |name: &_| broker.partition(name).map(|partition| log::Recovered::of(&partition.log));
+        let found = |name: &_| broker.partition(name).map(|partition| partition.log.topic_id);
         logs.on_boot_without(id, found, restart, find);
         cluster.on_restarted(id);
     }

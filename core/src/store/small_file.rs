@@ -13,6 +13,8 @@ pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub const META: &str = "meta.properties";
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// In a partition's folder: its topic's id.
+pub const PARTITION_METADATA: &str = "partition.metadata";
 
 /// A checkpoint of offsets: "0", the count, then "topic partition offset" lines.
 pub fn offsets_to_bytes(entries: &[(TopicPartition, Offset)]) -> Bytes {

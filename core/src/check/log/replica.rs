@@ -4,7 +4,6 @@
 use super::Batch;
 use crate::broker::partition::log::Log;
 use crate::check::run::Run;
-use crate::id::TopicId;
 use crate::queue::Queue;
 
 /// One replica's log.
@@ -34,7 +33,6 @@ const CUTS: usize = 8;
 /// A log as its broker found it when it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    pub topic_id: TopicId,
     pub start: i64,
     pub end: i64,
     pub high_watermark: i64,
@@ -48,17 +46,11 @@ impl Recovered {
         let entries = log.epochs().entries();
         let last = entries.partition_point(|(_, start)| start.0 < end).checked_sub(1);
         Recovered {
-            topic_id: log.topic_id,
             start: log.start().0,
             end,
             high_watermark: log.high_watermark().0,
             last_epoch: last.map(|at| entries[at].0.0),
         }
-    }
-
-    /// It was left behind by another topic of the same name.
-    pub(super) fn is_of_another(&self, topic_id: TopicId) -> bool {
-        ![TopicId::NONE, topic_id].contains(&self.topic_id) && topic_id != TopicId::NONE
     }
 }
 

@@ -193,7 +193,7 @@ fn a_follower_beyond_its_leader() {
 }
 
 fn found(end: i64, high_watermark: i64) -> Recovered {
-    Recovered { topic_id: TopicId::NONE, start: 0, end, high_watermark, last_epoch: Some(1) }
+    Recovered { start: 0, end, high_watermark, last_epoch: Some(1) }
 }
 
 /// Broker 2, in the ISR, restarts after these faults and finds its log up to `end`.

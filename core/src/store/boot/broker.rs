@@ -247,7 +247,7 @@ impl<D: Disk> Store<D> {
     }
 
     fn topic_id(&mut self, prefix: &str) -> Result<Option<TopicId>, Refused> {
-        let file = format!("{prefix}partition.metadata");
+        let file = format!("{prefix}{}", small_file::PARTITION_METADATA);
         let Some(bytes) = self.small(&file)? else { return Ok(None) };
         match small_file::topic_id_from_bytes(&bytes) {
             Some(id) => Ok(Some(id)),

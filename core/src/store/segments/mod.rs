@@ -9,6 +9,7 @@ pub(super) mod segment;
 
 use super::StoreError;
 use super::disk::{Disk, Extent, FileId};
+use super::small_file::PARTITION_METADATA;
 use crate::api::storage::{Lane, PartitionImage};
 use crate::id::{LeaderEpoch, TopicId, TopicPartition};
 use crate::ordered::{OrdMap, OrdSet};
@@ -99,7 +100,7 @@ impl PartitionLog {
     pub fn create(&mut self, disk: &mut impl Disk, topic_id: TopicId) {
         if self.segments.is_empty() {
             let metadata = format!("version: 0\ntopic_id: {topic_id}");
-            disk.replace(&self.lane, &format!("{}/partition.metadata", self.folder), &[metadata.into()]);
+            disk.replace(&self.lane, &format!("{}/{PARTITION_METADATA}", self.folder), &[metadata.into()]);
             self.begin_segment(disk, Offset::ZERO);
         }
     }
