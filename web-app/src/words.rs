@@ -38,7 +38,7 @@ pub fn keeper_role(role: KeeperRole) -> Label {
         KeeperRole::Looking { votes, .. } => (format!("looking, {}", counted(u64::from(votes), "vote")), true),
         KeeperRole::Following { .. } => plain("follower"),
         KeeperRole::Leading { established: true } => plain("leader"),
-        KeeperRole::Leading { established: false } => ("leads without a quorum".into(), true),
+        KeeperRole::Leading { established: false } => ("leads, no quorum".into(), true),
         KeeperRole::Observing { .. } => plain("observer"),
     }
 }

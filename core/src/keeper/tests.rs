@@ -705,6 +705,10 @@ fn words_tell_what_the_host_knows() {
         config.words.insert(*b"stat");
         config.words.insert(*b"mntr");
     });
+    let leader = &ensemble.keepers[&ensemble.leader()];
+    assert_eq!(leader.tree().last_zxid(), Zxid::ZERO);
+    let srvr = leader.word(*b"srvr", &leader.inside());
+    assert!(srvr.contains("\nZxid: 0x100000000\n"), "before the first write of its epoch: {srvr}");
     let client = ensemble.connect(ensemble.leader());
     ensemble.ask(client, 1, create("/a", 0));
     let outside = Outside {

@@ -5,6 +5,7 @@
 //! are called by the numbers of their connections, and no time passes.
 
 use super::Keeper;
+use crate::id::Zxid;
 use crate::zab::Role;
 use core::fmt::{self, Write};
 
@@ -124,6 +125,15 @@ impl Keeper {
         self.connections.values().map(super::Connection::outstanding).sum()
     }
 
+    /// Where it stands. A leader stands in its own epoch before the first write there (`Leader.startZkServer`).
+    fn zxid(&self) -> Zxid {
+        let began = match self.role {
+            Role::Leading { .. } => Zxid::start_of(self.peer.current_epoch()),
+            Role::Looking | Role::Following { .. } | Role::Observing { .. } => Zxid::ZERO,
+        };
+        self.tree.last_zxid().max(began)
+    }
+
     fn srvr(&self, outside: &Outside) -> String {
         let mut text = format!(
             "Zookeeper version: {VERSION}\n\
@@ -140,7 +150,7 @@ impl Keeper {
             self.sent,
             outside.clients.len(),
             self.outstanding(),
-            self.tree.last_zxid().0,
+            self.zxid().0,
             self.mode(),
             self.tree.len()
         );

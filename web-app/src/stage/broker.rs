@@ -124,6 +124,7 @@ fn vessel(props: &Props, slot: usize, replica: &ReplicaView) -> Html {
             { for cells(replica, &vessel, foot, leads, layout.class) }
             { water_line(replica, &vessel, foot, narrow) }
             { for epochs(replica, &vessel, foot, layout) }
+            { below(replica, &vessel, foot) }
             if leads {
                 { draw::shape("crown", glass.centre_x() - crown_w / 2.0, glass.y - crown_rise, crown_w, crown_w * 0.7) }
             }
@@ -201,6 +202,16 @@ fn cells(replica: &ReplicaView, vessel: &Vessel, foot: i64, leads: bool, class: 
         })
     };
     replica.records.iter().filter_map(draw_record).collect()
+}
+
+/// A replica so far behind that none of its records is in the window says so; an empty glass would tell of an empty log.
+fn below(replica: &ReplicaView, vessel: &Vessel, foot: i64) -> Html {
+    let glass = vessel.glass;
+    if replica.log_end.0 >= foot || glass.w < 30.0 {
+        return html! {};
+    }
+    let at = Point { x: glass.centre_x(), y: glass.bottom() - 6.0 };
+    draw::text(at, "f10 t2", Hang::Middle, format!("{} below", foot - replica.log_end.0))
 }
 
 /// Just above the last committed record, with the sign that engineers draw.

@@ -84,7 +84,8 @@ pub fn Keeper(props: &Props) -> Html {
     }
 }
 
-/// The words beside the disc: role and epoch, on one line where there is room for one only.
+/// The words beside the disc: role and epoch, on one line where there is room for one only. Those at the ends stand
+/// close to the edge of the stage: what they say is broken at its comma.
 fn lines(props: &Props) -> Vec<words::Label> {
     let Props { keeper, index, layout, now, .. } = props;
     let epoch = keeper.zab_epoch;
@@ -95,7 +96,10 @@ fn lines(props: &Props) -> Vec<words::Label> {
     let ends = *index == 0 || *index + 1 == layout.counts().keepers;
     let mut lines = match layout.class {
         Class::Narrow => vec![(format!("{role}, e{epoch}"), warn)],
-        _ if ends => vec![(role, warn), (format!("Zab epoch {epoch}"), false)],
+        _ if ends => match role.split_once(", ") {
+            Some((role, more)) => vec![(role.into(), warn), (format!("{more}, e{epoch}"), warn)],
+            None => vec![(role, warn), (format!("Zab epoch {epoch}"), false)],
+        },
         _ => vec![(format!("{role}, Zab epoch {epoch}"), warn)],
     };
     lines.extend(keeper.ailments.first().map(|ailment| (words::ailment(*ailment), true)));
