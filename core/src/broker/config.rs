@@ -229,6 +229,7 @@ settings! {
         "log.retention.check.interval.ms" log_retention_check_interval: Span = Span::secs(300), at least 1;
         "message.max.bytes" message_max_bytes: i32 = 1_048_588, at least 0;
         "fetch.max.bytes" fetch_max_bytes: i32 = 55 * 1024 * 1024, at least 1024;
+        "max.incremental.fetch.session.cache.slots" fetch_session_slots: u32 = 1000;
         "producer.id.expiration.ms" producer_id_expiration: i64 = 24 * 3_600_000, at least 1;
         /// Ours: see [`Flush`].
         "flush" flush: Flush = Flush::Batch;

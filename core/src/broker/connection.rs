@@ -29,6 +29,13 @@ pub enum Asker {
     Nobody,
 }
 
+impl Asker {
+    /// Somebody outside of the cluster, who may say anything of himself.
+    pub fn is_client(self) -> bool {
+        matches!(self, Asker::Client { .. })
+    }
+}
+
 /// The connections of all clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Connections {

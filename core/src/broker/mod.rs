@@ -18,6 +18,7 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod controller;
+pub mod fetch_sessions;
 pub mod fetcher;
 mod link;
 pub mod metadata;
@@ -48,6 +49,7 @@ use alter::AlterPartitions;
 use config::{BrokerConfig, Settings, TopicSettings};
 use connection::{Asker, Connections};
 use controller::Controller;
+use fetch_sessions::FetchSessions;
 use fetcher::Fetcher;
 use metadata::Metadata;
 use partition::log::Log;
@@ -90,6 +92,7 @@ pub struct Broker {
     /// The last ticket of a lane whose log was deleted: a new log of that name goes on from there.
     retired: OrdMap<TopicPartition, Ticket>,
     purgatory: Purgatory,
+    fetch_sessions: FetchSessions,
     fetchers: OrdMap<BrokerId, Fetcher>,
     alter: AlterPartitions,
     /// The first LeaderAndIsr of this boot has come: high watermarks are checkpointed from now on (C.5).
@@ -214,6 +217,7 @@ impl Broker {
             partitions: OrdMap::new(),
             retired: OrdMap::new(),
             purgatory: Purgatory::default(),
+            fetch_sessions: FetchSessions::new(rng.fork("fetch sessions")),
             fetchers: OrdMap::new(),
             alter: AlterPartitions::default(),
             told_to_lead: false,

@@ -61,12 +61,16 @@ impl Broker {
         mut request: Arc<FetchRequest>,
         fx: &mut Effects<Effect>,
     ) {
-        if request.session_id != 0 && request.session_epoch > 0 {
-            // We keep no fetch sessions: every fetch is a full one (KIP-227 allows that).
-            let error = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-            let response = FetchResponse::<LogRange> { error, ..FetchResponse::default() };
-            return self.answer(asker, response.into(), fx);
+        if asker.is_client() && request.replica().is_some() {
+            return self.refuse_follower(asker, &request, fx);
         }
+        let within = match self.fetch_sessions.enter(now.at, version, &mut request) {
+            Ok(within) => within,
+            Err(error) => {
+                let response = FetchResponse::<LogRange> { error, ..FetchResponse::default() };
+                return self.answer(asker, response.into(), fx);
+            }
+        };
         self.name_topics(Arc::make_mut(&mut request));
         let judged = match request.replica() {
             Some(replica) => self.follow(now, replica, &request, fx),
@@ -75,10 +79,29 @@ impl Broker {
         let enough = judged.bytes >= request.min_bytes.max(0) as u64;
         let wait = Span::millis(request.max_wait_ms.max(0) as u64);
         if judged.urgent || enough || wait == Span::ZERO || request.topics.is_empty() {
-            return self.answer_fetch(FetchWait { asker, version, request }, fx);
+            return self.answer_fetch(FetchWait { asker, version, within, request }, fx);
         }
         let names: Vec<TopicPartition> = partitions_of(&request).map(|(name, _)| name).collect();
-        self.purgatory.park_fetch(FetchWait { asker, version, request }, names.into_iter(), now.at + wait);
+        self.purgatory.park_fetch(FetchWait { asker, version, within, request }, names.into_iter(), now.at + wait);
+    }
+
+    /// Followers fetch over the mesh, where they are known. A client that says it is one would move the high watermark
+    /// over records that nobody holds (CVE-2018-1288).
+    fn refuse_follower(&mut self, asker: Asker, request: &FetchRequest, fx: &mut Effects<Effect>) {
+        let refused = |wanted: &FetchPartition| FetchPartitionResponse::<LogRange> {
+            partition: wanted.partition,
+            error: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            high_watermark: Offset(-1),
+            ..FetchPartitionResponse::default()
+        };
+        let topics = request.topics.iter().map(|topic| FetchTopicResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(refused).collect(),
+            ..FetchTopicResponse::default()
+        });
+        let response = FetchResponse::<LogRange> { topics: topics.collect(), ..FetchResponse::default() };
+        self.answer(asker, response.into(), fx);
     }
 
     /// Newer versions name topics by id only.
@@ -175,7 +198,7 @@ impl Broker {
 
     /// Answers with what there is now: pointers into the logs, never bytes.
     fn answer_fetch(&mut self, wait: FetchWait, fx: &mut Effects<Effect>) {
-        let FetchWait { asker, version, request } = wait;
+        let FetchWait { asker, version, within, request } = wait;
         let reader = reader_of(&request, version);
         let mut room = i64::from(request.max_bytes.min(self.settings.fetch_max_bytes).max(0));
         let mut first = true;
@@ -206,6 +229,8 @@ impl Broker {
             });
         }
         let response = FetchResponse::<LogRange> { topics, ..FetchResponse::default() };
+        let slots = self.settings.fetch_session_slots;
+        let response = self.fetch_sessions.leave(self.now, (within, version), &request, response, slots);
         self.answer(asker, response.into(), fx);
     }
 
@@ -290,7 +315,8 @@ impl Broker {
             let mut rows = Vec::with_capacity(topic.partitions.len());
             for (row, wanted) in topic.partitions.iter().enumerate() {
                 let name = TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
-                let found = self.list_offset(&name, wanted, request, version);
+                let is_replica = !asker.is_client() && request.replica_id.0 >= 0;
+                let found = self.list_offset(&name, wanted, (request.isolation_level, is_replica), version);
                 let empty = ListOffsetsPartitionResponse { partition: wanted.partition, ..Default::default() };
                 rows.push(match found {
                     Ok(Listed::At(offset, epoch)) => answered_row(empty, version, offset, -1, epoch),
@@ -322,7 +348,7 @@ impl Broker {
         &self,
         name: &TopicPartition,
         wanted: &ListOffsetsPartition,
-        request: &ListOffsetsRequest,
+        (isolation_level, is_replica): (i8, bool),
         version: i16,
     ) -> Result<Listed, ErrorCode> {
         let partition = self.partitions.get(name).ok_or_else(|| self.missing(name))?;
@@ -331,8 +357,7 @@ impl Broker {
             return Err(partition.not_leading());
         }
         let log = &partition.log;
-        let is_replica = request.replica_id.0 >= 0;
-        let visible = match request.isolation_level {
+        let visible = match isolation_level {
             _ if is_replica => log.end(),
             1 => log.last_stable(),
             _ => log.high_watermark(),

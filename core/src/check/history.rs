@@ -142,6 +142,7 @@ impl Histories {
                     self.readers.on_read(partition, read, high_watermark.0, ghost, find);
                 }
             }
+            ClientNote::Reset { partition, .. } => self.readers.on_place_lost(partition, find),
             ClientNote::EndTold { partition, end, .. } => {
                 if let Some(ghost) = logs.ghost(partition) {
                     self.readers.on_end(partition, end.0, ghost, find);
@@ -181,7 +182,6 @@ impl Histories {
             ClientNote::Produces { .. }
             | ClientNote::Refused { .. }
             | ClientNote::GaveUp { .. }
-            | ClientNote::Reset { .. }
             | ClientNote::Administered { .. }
             | ClientNote::WriteUnknown { .. }
             | ClientNote::Watched { .. } => {}

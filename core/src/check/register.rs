@@ -178,6 +178,7 @@ pub const INVARIANTS: &[Invariant] = &[
         "The end of a partition that a reader is told never lies below what it was told or read before.",
         "KIP-207, KIP-320; protocol.md D.2-10",
     ),
+    of("HIST-12", "A consumer that keeps its place skips no committed record.", "protocol.md D.2-9"),
     of("LIVE-1", "A healed ensemble has one leader, and everybody serves under it.", "protocol.md D.1, liveness"),
     of("LIVE-2", "A healed cluster has one controller.", "protocol.md D.2, liveness"),
     of("LIVE-3", "Every partition with a live member of its ISR has a leader.", "protocol.md D.2, liveness"),

@@ -127,6 +127,11 @@ impl SimDisk {
         self.settle();
     }
 
+    /// Whether all that was written is on the disk.
+    pub fn is_synced(&self) -> bool {
+        self.lanes.values().all(|lane| lane.unsynced.is_empty())
+    }
+
     /// The power goes: of what was not synced the disk keeps what it likes. What is left is durable.
     pub fn power_loss(&mut self, kind: PowerLoss, rng: &mut Rng) {
         for lane in self.lane_keys() {

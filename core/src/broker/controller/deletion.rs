@@ -88,7 +88,11 @@ impl Controller {
         ]);
     }
 
-    pub(super) fn on_replicas_deleted(&mut self, done: Vec<Replica>, failed: Vec<Replica>) {
+    /// How deletions on one broker went. A replica that a move left behind is no part of its topic's deletion: that it
+    /// could not be deleted holds nothing up. (`failReplicaDeletion` of Apache looks at the topic only, and waits until
+    /// some broker of it starts anew.)
+    pub(super) fn on_replicas_deleted(&mut self, done: Vec<Replica>, mut failed: Vec<Replica>) {
+        failed.retain(|of| self.context.state_of(of) == ReplicaState::DeletionStarted);
         for (tp, _) in &failed {
             self.context.deletion_waits.insert(tp.topic.clone());
         }

@@ -38,6 +38,8 @@ struct World {
     frozen: Option<i32>,
     /// It has lost what it held, and says so as long as it is counted among the ISR.
     damaged: Option<i32>,
+    /// While one is damaged: what controllers are told of replicas that stop, once it is released.
+    late: VecDeque<(i32, Told)>,
     next_session: i64,
     notes: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl World {
             replies: OrdMap::new(),
             frozen: None,
             damaged: None,
+            late: VecDeque::new(),
             next_session: 100,
             notes: Vec::new(),
         };
@@ -241,11 +244,17 @@ impl World {
                         Request::LeaderAndIsr(request) => {
                             led(request, self.damaged.filter(|id| *id == to.0).map(BrokerId)).into()
                         }
-                        Request::StopReplica(_) => StopReplicaResponse::default().into(),
+                        Request::StopReplica(_) => {
+                            let fails = self.damaged == Some(to.0);
+                            let error = if fails { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NONE };
+                            StopReplicaResponse { error, ..Default::default() }.into()
+                        }
                         _ => UpdateMetadataResponse::default().into(),
                     };
                     if self.controllers.contains_key(&to.0) {
-                        self.inbox.push_back((from, Told::Response(to.0, correlation, response)));
+                        let is_late = matches!(request, Request::StopReplica(_)) && self.damaged.is_some();
+                        let queue = if is_late { &mut self.late } else { &mut self.inbox };
+                        queue.push_back((from, Told::Response(to.0, correlation, response)));
                     }
                 }
                 Effect::Reply { to, response } => {
@@ -274,6 +283,11 @@ impl World {
             self.perform(to, fx);
         }
         self.inbox = held;
+    }
+
+    fn release(&mut self) {
+        self.inbox.append(&mut self.late);
+        self.settle();
     }
 
     fn ask(&mut self, of: i32, from: Asker, version: i16, request: impl Into<Request>) -> Response<LogRange> {

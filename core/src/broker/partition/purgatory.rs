@@ -4,6 +4,7 @@
 
 use crate::api::kafka::{ErrorCode, FetchRequest};
 use crate::broker::connection::Asker;
+use crate::broker::fetch_sessions::Within;
 use crate::id::TopicPartition;
 use crate::ordered::{OrdMap, OrdSet};
 use crate::record::offset::Offset;
@@ -51,6 +52,7 @@ pub struct ProducePart {
 pub struct FetchWait {
     pub asker: Asker,
     pub version: i16,
+    pub within: Within,
     pub request: Arc<FetchRequest>,
 }
 
@@ -224,7 +226,7 @@ mod tests {
     fn a_closed_connection_waits_for_nothing() {
         let mut purgatory = Purgatory::default();
         let asker = Asker::Client { conn: ConnId(1), seq: 0 };
-        let wait = FetchWait { asker, version: 12, request: Arc::default() };
+        let wait = FetchWait { asker, version: 12, within: Within::None, request: Arc::default() };
         purgatory.park_fetch(wait, [orders(0)].into_iter(), Instant(100));
         purgatory.forget(|asker| matches!(asker, Asker::Client { conn: ConnId(1), .. }));
         assert_eq!((purgatory.waiting(), purgatory.fetches_of(&orders(0)).len()), ((0, 0), 0));

@@ -1,5 +1,5 @@
-//! What consumers were told of a partition: nothing that is not committed, nothing that changes, and never less than
-//! before (protocol.md D.2-9, -10).
+//! What consumers were told of a partition: nothing that is not committed, nothing that changes, never less than before,
+//! and nothing left out (protocol.md D.2-9, -10).
 
 use super::is_it;
 use crate::check::log::Ghost;
@@ -23,6 +23,8 @@ struct Known {
     upto: i64,
     /// `upto` when it asked for the end: it goes on reading, and the answer may be older than what it reads.
     when_asked: i64,
+    /// Where it reads next; `None` before its first read, and after it lost its place.
+    next: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,7 +33,7 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// HIST-2 and HIST-3.
+    /// HIST-2, HIST-3 and HIST-12.
     pub fn on_read(
         &mut self,
         partition: &TopicPartition,
@@ -49,6 +51,13 @@ impl Readers {
         }
         if let Some(known) = self.known(partition, ghost, find) {
             known.upto = known.upto.max(last + 1);
+            let next = known.next.replace(last + 1).unwrap_or(base);
+            let may_lack = next < ghost.forgotten_below() || ghost.may_be_gone(next).is_some();
+            if next < base && !may_lack && ghost.committed_at(next).is_some() {
+                find.fire("HIST-12", || {
+                    format!("a consumer that read {partition} up to {next} goes on at {base}; what is between is committed")
+                });
+            }
         }
         if base < ghost.forgotten_below() {
             return;
@@ -70,6 +79,14 @@ impl Readers {
             find.fire("HIST-2", || {
                 format!("a consumer reads value {first} at offset {base} of {partition}; committed there: {held}")
             });
+        }
+    }
+
+    /// A reader was told that its place is none, and goes on elsewhere.
+    pub fn on_place_lost(&mut self, partition: &TopicPartition, find: &Findings) {
+        let known = find.node.and_then(|node| self.known.get_mut(&(node, partition.clone())));
+        if let Some(known) = known {
+            known.next = None;
         }
     }
 

@@ -82,6 +82,32 @@ fn no_reader_is_told_less_than_it_knows() {
     assert_eq!(ends(false, &[(1, 3)]), Some("HIST-3"), "nothing is committed there");
 }
 
+#[test]
+fn no_reader_skips_what_is_committed() {
+    let reads = |notes: &[ClientNote], given_up: bool| {
+        let (mut logs, mut find) = two_committed();
+        logs.on_append(A, &orders(), &[batch(2, 1, 12)], &mut find);
+        logs.on_append(B, &orders(), &[batch(2, 1, 12)], &mut find);
+        logs.on_leader_high_watermark(A, &orders(), 3, None, &mut find);
+        if given_up {
+            logs.on_unclean(&orders(), LeaderEpoch(2));
+            logs.on_leader(C, &orders(), LeaderEpoch(2), &mut find);
+        }
+        let mut histories = Histories::default();
+        find.node = Some(NodeId::Client(1));
+        for note in notes {
+            histories.on_client(note, &logs, &mut find);
+        }
+        fired(&find)
+    };
+    let lost = ClientNote::Reset { partition: orders(), from: Offset(1), to: Offset(2) };
+    assert_eq!(reads(&[read(0, 10), read(1, 11), read(2, 12)], false), None);
+    assert_eq!(reads(&[read(0, 10), read(2, 12)], false), Some("HIST-12"));
+    assert_eq!(reads(&[read(2, 12), read(0, 10)], false), None, "it began anew");
+    assert_eq!(reads(&[read(0, 10), lost, read(2, 12)], false), None, "it was told so");
+    assert_eq!(reads(&[read(0, 10), read(2, 12)], true), None, "what is between was given up");
+}
+
 /// It goes on reading while the answer is under way.
 #[test]
 fn an_answer_may_be_older_than_what_was_read_meanwhile() {

@@ -4,7 +4,6 @@ use super::{Event, Reason, World};
 use crate::check::Fault;
 use crate::id::NodeId;
 use crate::node::Input;
-use crate::rng::{Rng, mix};
 use crate::sim::network::Direction;
 use crate::sim::scenario::Action;
 use crate::sim::schedule::Class;
@@ -99,7 +98,7 @@ impl World {
             }),
             Action::BitRot(node) => self.on(node, |world, at| {
                 if !world.hosts[at].is_up() {
-                    let mut chance = Rng::at(&[world.scenario.seed, mix(at as u64 ^ 0x726f_7400), world.now.0]);
+                    let mut chance = world.chance(at, 0x726f_7400);
                     world.hosts[at].store.disk.rot(&mut chance, |_| true);
                     world.hosts[at].rotten = true;
                     world.checks.befell(world.seen(at), Fault::BitRot, "a bit of its disk flipped");

@@ -25,7 +25,7 @@ use crate::sim::build;
 use crate::sim::clock::Clock;
 use crate::sim::disk::PowerLoss;
 use crate::sim::host::{Down, Host};
-use crate::sim::network::{End, Latency, Network, StreamId};
+use crate::sim::network::{End, Latency, Network, StreamId, code};
 use crate::sim::scenario::{Action, Scenario, Timed};
 use crate::sim::schedule::{Class, Schedule};
 use crate::sim::trace::{Entry, Keep, Told, Trace, What};
@@ -321,7 +321,7 @@ impl World {
         }
         host.boot += 1;
         let boot = host.boot;
-        let entropy = Rng::at(&[self.scenario.seed, mix(at as u64), u64::from(boot)]);
+        let entropy = Rng::at(&[self.scenario.seed, mix(code(id)), u64::from(boot)]);
         self.record(id, What::Booted { boot }, 0);
         let now = self.hosts[at].clock.read(self.now);
         let mut fx = core::mem::take(&mut self.effects.0);
@@ -374,17 +374,23 @@ impl World {
     }
 
     fn crash_disk(&mut self, at: usize) {
-        let mut chance = Rng::at(&[self.scenario.seed, mix(at as u64 ^ 0x6372_6173), self.now.0]);
+        let mut chance = self.chance(at, 0x6372_6173);
         self.hosts[at].store.disk.process_crash(&mut chance);
     }
 
+    /// What befalls this host now, drawn by what it is about.
+    pub(super) fn chance(&self, at: usize, what: u64) -> Rng {
+        Rng::at(&[self.scenario.seed, mix(code(self.hosts[at].id) ^ what), self.now.0])
+    }
+
+    /// The power of a machine goes, whether or not its process still runs: the kernel holds what a killed one had written.
     fn lose_power(&mut self, at: usize) {
-        if !self.hosts[at].is_up() {
+        let was_up = self.hosts[at].is_up();
+        if !was_up && self.hosts[at].store.disk.is_synced() {
             return;
         }
-        let id = self.hosts[at].id;
-        self.record(id, What::LostPower, 0);
-        let mut chance = Rng::at(&[self.scenario.seed, mix(at as u64 ^ 0x706f_7765), self.now.0]);
+        self.record(self.hosts[at].id, What::LostPower, 0);
+        let mut chance = self.chance(at, 0x706f_7765);
         self.checks.befell(self.seen(at), Fault::PowerLoss, "without power");
         let disk = &mut self.hosts[at].store.disk;
         let (before, kind) =
@@ -393,7 +399,9 @@ impl World {
         if disk.digest() != before {
             self.count("power loss with un-synced bytes lost");
         }
-        self.stop(at, "without power".to_owned(), true);
+        if was_up {
+            self.stop(at, "without power".to_owned(), true);
+        }
     }
 
     // ---- stepping a node -------------------------------------------------------------------------------------------

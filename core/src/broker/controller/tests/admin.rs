@@ -249,6 +249,26 @@ fn a_topic_that_is_being_moved_is_deleted_afterwards() {
     assert!(!world.nodes.contains_key(&znodes::topic("re")));
 }
 
+/// The broker that the topic is moved away from cannot delete its copy, which is no part of the topic any more. The
+/// controller hears of it while the deletion waits for a broker that has started anew (seed 848).
+#[test]
+fn what_a_move_leaves_behind_does_not_hold_up_a_deletion() {
+    let mut world = moving();
+    let request = DeleteTopicsRequest { names: vec!["re".into()], timeout_ms: 0, ..Default::default() };
+    let _ = world.ask(1, 6, 5, request);
+    world.damaged = Some(1);
+    assert_eq!(world.alter(1, "re", 1, 1, &[1, 2, 3]), ErrorCode::NONE);
+    world.release();
+    assert!(world.sent.contains(&"1 Stop re-0@3 delete".to_owned()), "{:?}", world.sent);
+    world.kill(3);
+    world.start(3);
+    while !world.late.is_empty() {
+        assert!(world.nodes.contains_key(&znodes::topic("re")));
+        world.release();
+    }
+    assert!(!world.nodes.contains_key(&znodes::topic("re")));
+}
+
 #[test]
 fn a_topic_is_deleted_leaf_by_leaf() {
     let mut world = World::new(&[1, 2, 3]);
