@@ -25,6 +25,8 @@ use tokio::time::sleep_until;
 
 /// Effects after which a batch is performed, however much still waits.
 const BATCH: usize = 512;
+/// Inputs after which a turn ends as well: many cause nothing to be performed.
+const INPUTS: usize = 1024;
 /// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
 /// the node itself wants to go on with.
 const FILES: usize = 32;
@@ -70,6 +72,8 @@ pub struct Host {
     pub(crate) files: usize,
     /// What was due was done in this turn.
     woken: bool,
+    /// Inputs that were taken up in this turn.
+    taken: usize,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -99,6 +103,7 @@ impl Host {
             conns: BTreeMap::new(),
             files: 0,
             woken: false,
+            taken: 0,
             ended: None,
             node,
             store,
@@ -124,17 +129,20 @@ impl Host {
                 }
                 return ended;
             }
-            self.woken = false;
+            (self.woken, self.taken) = (false, 0);
             let first = self.next().await;
             // Thrown while it waited, a pause holds what came first.
             self.stones.paused().await;
             let began = Instant::now();
             self.take(first);
+            self.taken = 1;
             while self.fx.effects.len() < BATCH
+                && self.taken < INPUTS
                 && self.ended.is_none()
                 && let Some(next) = self.next_now()
             {
                 self.take(next);
+                self.taken += 1;
             }
             // A recording that ends with a death ends behind what the world has heard.
             if let Some(recorder) = &mut self.recorder {
@@ -170,18 +178,19 @@ impl Host {
         }
     }
 
-    /// What is there already. Its own answers come first, then what is overdue, once in a turn: a flood of requests
-    /// starves no timer, and much that is due at once starves no request.
+    /// What is there already. What is overdue comes first, once in a turn; then its own answers and what others say by
+    /// turns: a flood of requests starves no timer, much that is due at once starves no request, and a request that makes
+    /// it read ten thousand places starves none of them.
     fn next_now(&mut self) -> Option<Incoming> {
-        if let Some(own) = self.own.pop_front() {
-            return Some(Incoming::Input(own));
-        }
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
         if is_due && !std::mem::replace(&mut self.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
+        let of_others = if self.taken.is_multiple_of(2) { None } else { self.inbox.try_recv().ok() };
+        let next =
+            of_others.or_else(|| self.own.pop_front().map(Incoming::Input)).or_else(|| self.inbox.try_recv().ok());
         let again = is_due && self.files < FILES;
-        self.inbox.try_recv().ok().or(again.then_some(Incoming::Input(Input::Wake)))
+        next.or(again.then_some(Incoming::Input(Input::Wake)))
     }
 
     fn take(&mut self, incoming: Incoming) {

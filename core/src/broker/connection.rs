@@ -48,6 +48,8 @@ struct Connection {
     first: u64,
     /// Requests from `first` on, with their answers as far as there are any.
     slots: Queue<Slot>,
+    /// It was hung up on. What it said before it noticed still comes in.
+    is_over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,18 +62,21 @@ struct Slot {
 }
 
 impl Connections {
-    /// A request came in: its answer has a place now. `is_silent`: it wants none.
-    pub fn on_request(&mut self, conn: ConnId, version: i16, correlation: i32, is_silent: bool) -> Asker {
+    /// A request came in: its answer has a place now. `is_silent`: it wants none. `None`: nobody would hear it.
+    pub fn on_request(&mut self, conn: ConnId, version: i16, correlation: i32, is_silent: bool) -> Option<Asker> {
         let connection = self.open.entry(conn).or_default();
+        if connection.is_over {
+            return None;
+        }
         let seq = connection.first + connection.slots.len() as u64;
         connection.slots.push_back(Slot { version, correlation, is_silent, answer: None });
-        Asker::Client { conn, seq }
+        Some(Asker::Client { conn, seq })
     }
 
     /// The answer to request `seq`; it leaves when all before it have. One who wants no answer is hung up on when
     /// something failed, which is how it hears of it and asks for new metadata.
     pub fn answer(&mut self, conn: ConnId, seq: u64, response: Response<LogRange>, fx: &mut Effects<Effect>) {
-        let Some(connection) = self.open.get_mut(&conn) else { return };
+        let Some(connection) = self.open.get_mut(&conn).filter(|connection| !connection.is_over) else { return };
         let Some(slot) = seq.checked_sub(connection.first).and_then(|at| connection.slots.get_mut(at as usize)) else {
             return;
         };
@@ -84,7 +89,7 @@ impl Connections {
                 let reply = Reply::Kafka { version: slot.version, correlation: slot.correlation, body };
                 fx.emit(Effect::Reply { conn, reply });
             } else if has_failed(&body) {
-                self.open.remove(&conn);
+                *connection = Connection { is_over: true, ..Connection::default() };
                 return fx.emit(Effect::Close { conn });
             }
         }
@@ -95,11 +100,11 @@ impl Connections {
     }
 
     pub fn len(&self) -> u32 {
-        self.open.len() as u32
+        self.open.values().filter(|connection| !connection.is_over).count() as u32
     }
 
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.len() == 0
     }
 }
 
@@ -123,7 +128,7 @@ mod tests {
         let conn = ConnId(7);
         for correlation in 1..=3 {
             let seq = correlation as u64 - 1;
-            assert_eq!(connections.on_request(conn, 0, correlation, false), Asker::Client { conn, seq });
+            assert_eq!(connections.on_request(conn, 0, correlation, false), Some(Asker::Client { conn, seq }));
         }
         let answer = |code| Response::from(ApiVersionsResponse { error: ErrorCode(code), ..Default::default() });
         connections.answer(conn, 1, answer(2), &mut fx);
@@ -154,7 +159,7 @@ mod tests {
             let topics = vec![ProduceTopicResponse { partitions, ..Default::default() }];
             Response::from(ProduceResponse { topics, ..Default::default() })
         };
-        for correlation in 1..=3 {
+        for correlation in 1..=4 {
             let _ = connections.on_request(conn, 9, correlation, correlation != 2);
         }
         connections.answer(conn, 0, produced(ErrorCode::NONE), &mut fx);
@@ -164,5 +169,11 @@ mod tests {
         let [Effect::Reply { .. }, Effect::Close { conn: closed }] = fx.effects[..] else { panic!("{:?}", fx.effects) };
         assert_eq!(closed, conn);
         assert!(connections.is_empty());
+        // What it had asked before is answered to nobody, and what it still says is not heard.
+        assert_eq!(connections.on_request(conn, 9, 5, false), None);
+        connections.answer(conn, 3, produced(ErrorCode::NONE), &mut fx);
+        assert_eq!(fx.effects.len(), 2);
+        connections.on_closed(conn);
+        assert!(connections.on_request(conn, 9, 6, false).is_some());
     }
 }

@@ -1,12 +1,12 @@
-//! What the controller orders: StopReplica, UpdateMetadata and, in [`orders`](super::orders), LeaderAndIsr, fenced by
+//! What the controller orders: UpdateMetadata and, in [`orders`](super::orders), LeaderAndIsr and StopReplica, fenced by
 //! broker and controller epoch (protocol.md C.5, KIP-380); and the orderly stop that is asked of it.
 
 use super::connection::Asker;
 use super::partition::Partition;
 use super::{Broker, Call, Shutdown, Timer};
 use crate::api::kafka::{
-    ControlledShutdownRequest, ControlledShutdownResponse, ErrorCode, Request, StopReplicaPartitionError,
-    StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest, UpdateMetadataResponse,
+    ControlledShutdownRequest, ControlledShutdownResponse, ErrorCode, Request, UpdateMetadataRequest,
+    UpdateMetadataResponse,
 };
 use crate::api::storage::{Lane, StoreOp};
 use crate::id::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicPartition};
@@ -82,35 +82,6 @@ impl Broker {
     pub(super) fn on_role_changed(&mut self, now: Now, name: &TopicPartition, fx: &mut Effects<Effect>) {
         self.settle_produces(name, fx);
         self.wake_fetches(now, name, fx);
-    }
-
-    pub(super) fn on_stop_replica(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        request: &StopReplicaRequest,
-        fx: &mut Effects<Effect>,
-    ) {
-        if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {
-            let response = StopReplicaResponse { error, ..StopReplicaResponse::default() };
-            return self.answer(asker, response.into(), fx);
-        }
-        let mut partitions = Vec::new();
-        for topic in &request.topics {
-            for told in &topic.partitions {
-                let name = TopicPartition::new(topic.name.clone(), told.partition);
-                let error = self.stop_replica(now, &name, told.leader_epoch, told.delete, fx);
-                partitions.push(StopReplicaPartitionError {
-                    topic: topic.name.clone(),
-                    partition: told.partition,
-                    error: error.err().unwrap_or(ErrorCode::NONE),
-                    ..StopReplicaPartitionError::default()
-                });
-            }
-        }
-        self.answer(asker, StopReplicaResponse { partitions, ..StopReplicaResponse::default() }.into(), fx);
-        // One of them may have been waiting for the disk, and with it all that come from the same leader.
-        self.run_fetchers(now, fx);
     }
 
     pub(super) fn stop_replica(

@@ -255,7 +255,11 @@ impl Session {
                 let number = wanted.partition.partition;
                 assert_eq!(number, row.partition, "partition {number} was asked for, {} answered", row.partition);
                 let is_news = wanted.is_news(row);
-                if has_records(row) { served.push(wanted) } else { self.wants.push(wanted) }
+                if has_records(row) {
+                    served.push(wanted)
+                } else {
+                    self.wants.push(wanted)
+                }
                 is_news
             });
         }
@@ -426,7 +430,11 @@ mod tests {
         };
         let small = begin(&mut sessions, NOW, &[(0, 0)]);
         let large = begin(&mut sessions, NOW, &[(0, 0), (1, 0)]);
-        assert_eq!(begin(&mut sessions, NOW, &[(0, 0), (1, 0), (2, 0)]), 0, "both are spared: it is served without one");
+        assert_eq!(
+            begin(&mut sessions, NOW, &[(0, 0), (1, 0), (2, 0)]),
+            0,
+            "both are spared: it is served without one"
+        );
         // Both were used lately, and have been there for long: a larger one takes the place of the smaller.
         let soon = NOW + SPARED;
         assert_eq!(fetch(&mut sessions, soon, asked(small, 1, &[]), |_| 0), Ok((small, vec![])));
@@ -434,10 +442,16 @@ mod tests {
         let later = soon + Span::millis(1);
         assert_eq!(begin(&mut sessions, later, &[(0, 0)]), 0, "no larger than the smallest");
         assert!(begin(&mut sessions, later, &[(0, 0), (1, 0)]) > 0);
-        assert_eq!(fetch(&mut sessions, later, asked(small, 2, &[]), |_| 0), Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        assert_eq!(
+            fetch(&mut sessions, later, asked(small, 2, &[]), |_| 0),
+            Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        );
         // One that nobody used gives its place to any.
         assert!(begin(&mut sessions, soon + SPARED + Span::millis(1), &[(0, 0)]) > 0);
-        assert_eq!(fetch(&mut sessions, later, asked(large, 2, &[]), |_| 0), Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        assert_eq!(
+            fetch(&mut sessions, later, asked(large, 2, &[]), |_| 0),
+            Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        );
         let all: Vec<(i32, i64)> = (0..=PARTITIONS as i32).map(|partition| (partition, 0)).collect();
         let much_later = later + SPARED + SPARED;
         assert_eq!(begin(&mut sessions, much_later, &all), 0, "more than all sessions may have");

@@ -143,7 +143,8 @@ impl Metadata {
             && self.topics.keys().any(|other| **other != *name && topic_names::unified(other) == unified)
     }
 
-    /// Answers a Metadata request; the second result are the asked topics that nobody knows and that there can be.
+    /// Answers a Metadata request; the second result are the asked topics that nobody knows and that there can be,
+    /// in their order and each once.
     pub fn answer(&self, request: &MetadataRequest, version: i16) -> (MetadataResponse, Vec<Arc<str>>) {
         let mut unknown = Vec::new();
         let all = request.topics.is_none() || (version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty));
@@ -186,6 +187,8 @@ impl Metadata {
             topics,
             ..MetadataResponse::default()
         };
+        unknown.sort_unstable();
+        unknown.dedup();
         (response, unknown)
     }
 

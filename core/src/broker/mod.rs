@@ -86,6 +86,8 @@ pub struct Broker {
     /// The controller's askers, under the numbers it knows them by.
     askers: OrdMap<u64, Asker>,
     last_asker: u64,
+    /// Topics that clients asked for and that are being made, with the asker's number: as long as somebody has it.
+    being_made: OrdMap<Arc<str>, u64>,
 
     // Its replicas.
     partitions: OrdMap<TopicPartition, Partition>,
@@ -110,16 +112,15 @@ pub struct Broker {
     calls: OrdMap<i32, Call>,
     last_correlation: i32,
     to_myself: Queue<ToMyself>,
-    reads: OrdMap<Ticket, reads::Read>,
+    reads: reads::Reads,
     listings: OrdMap<u64, reads::Listing>,
-    last_read: Ticket,
 
     /// Producer ids handed out by the controller and not yet by us: the next, and how many.
     producer_ids: (ProducerId, i32),
     wants_producer_id: Queue<Asker>,
     /// What controllers asked before this broker was registered for the first time.
     early: Vec<(Asker, i16, kafka::Request)>,
-    /// A LeaderAndIsr too large for one step.
+    /// A LeaderAndIsr or StopReplica too large for one step.
     orders: Option<Box<orders::Orders>>,
 
     deadlines: Deadlines<Timer>,
@@ -214,6 +215,7 @@ impl Broker {
             controller: None,
             askers: OrdMap::new(),
             last_asker: 0,
+            being_made: OrdMap::new(),
             partitions: OrdMap::new(),
             retired: OrdMap::new(),
             purgatory: Purgatory::default(),
@@ -229,9 +231,8 @@ impl Broker {
             calls: OrdMap::new(),
             last_correlation: 0,
             to_myself: Queue::new(),
-            reads: OrdMap::new(),
+            reads: reads::Reads::default(),
             listings: OrdMap::new(),
-            last_read: Ticket::default(),
             producer_ids: (ProducerId::NONE, 0),
             wants_producer_id: Queue::new(),
             early: Vec::new(),
@@ -379,7 +380,9 @@ impl Machine for Broker {
                 RequestBody::Kafka(request) => {
                     let no_answer = matches!(&request.body, kafka::Request::Produce(produce) if produce.acks == 0);
                     let asker = self.connections.on_request(conn, request.version, request.correlation, no_answer);
-                    self.on_request(now, asker, request.version, request.body, fx);
+                    if let Some(asker) = asker {
+                        self.on_request(now, asker, request.version, request.body, fx);
+                    }
                 }
                 RequestBody::Keeper(_) => fx.emit(Effect::Close { conn }),
             },

@@ -1,6 +1,6 @@
-//! LeaderAndIsr: which replicas this broker has, and who leads them (protocol.md C.5). Thousands of partitions in one
-//! request are taken a few at a time, so that the session lives on and others are served meanwhile; the answer waits for
-//! all of them. Knows nothing of the controller behind it.
+//! LeaderAndIsr and StopReplica: which replicas this broker has, and who leads them (protocol.md C.5). Thousands of
+//! partitions in one request are taken a few at a time, so that the session lives on and others are served meanwhile; the
+//! answer waits for all of them. Knows nothing of the controller behind it.
 
 use super::config::TopicSettings;
 use super::connection::Asker;
@@ -9,13 +9,14 @@ use super::partition::{Context, Partition};
 use super::{Broker, Timer};
 use crate::api::kafka::{
     ErrorCode, LeaderAndIsrPartition, LeaderAndIsrPartitionError, LeaderAndIsrRequest, LeaderAndIsrResponse,
-    LeaderAndIsrTopicError,
+    LeaderAndIsrTopic, LeaderAndIsrTopicError, Response, StopReplicaPartition, StopReplicaPartitionError,
+    StopReplicaRequest, StopReplicaResponse, StopReplicaTopic,
 };
 use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::ordered::OrdSet;
-use crate::queue::Queue;
+use crate::record::offset::LogRange;
 use crate::time::Now;
 use std::sync::Arc;
 
@@ -23,36 +24,70 @@ use std::sync::Arc;
 /// milliseconds for them.
 const AT_ONCE: usize = 16;
 
-/// A LeaderAndIsr that is being obeyed.
+/// A control request that is being obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Orders {
     asker: Asker,
-    rest: Queue<(Arc<str>, TopicId, LeaderAndIsrPartition)>,
-    done: Vec<LeaderAndIsrTopicError>,
+    /// The last one first.
+    rest: Vec<Order>,
+    done: Done,
+}
+
+/// What is to become of one replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Order {
+    Lead(Arc<str>, TopicId, LeaderAndIsrPartition),
+    Stop(Arc<str>, StopReplicaPartition),
+}
+
+/// The answer as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Done {
+    Led(Vec<LeaderAndIsrTopicError>),
+    Stopped(Vec<StopReplicaPartitionError>),
 }
 
 impl Orders {
-    fn new(asker: Asker, request: &LeaderAndIsrRequest) -> Orders {
-        let mut rest = Queue::new();
-        for topic in &request.topics {
-            for told in &topic.partitions {
-                rest.push_back((topic.name.clone(), topic.topic_id, told.clone()));
-            }
-        }
-        Orders { asker, rest, done: Vec::new() }
+    fn lead(asker: Asker, request: &LeaderAndIsrRequest) -> Orders {
+        let of = |topic: &LeaderAndIsrTopic| {
+            let (name, id) = (topic.name.clone(), topic.topic_id);
+            topic.partitions.clone().into_iter().map(move |told| Order::Lead(name.clone(), id, told))
+        };
+        Orders { asker, rest: request.topics.iter().flat_map(of).rev().collect(), done: Done::Led(Vec::new()) }
     }
 
-    fn answer(&mut self, topic: Arc<str>, topic_id: TopicId, partition: i32, error: ErrorCode) {
+    fn stop(asker: Asker, request: &StopReplicaRequest) -> Orders {
+        let of = |topic: &StopReplicaTopic| {
+            let name = topic.name.clone();
+            topic.partitions.clone().into_iter().map(move |told| Order::Stop(name.clone(), told))
+        };
+        Orders { asker, rest: request.topics.iter().flat_map(of).rev().collect(), done: Done::Stopped(Vec::new()) }
+    }
+}
+
+impl Done {
+    fn led(&mut self, topic: Arc<str>, topic_id: TopicId, partition: i32, error: ErrorCode) {
+        let Done::Led(topics) = self else { return };
         let answered = LeaderAndIsrPartitionError { topic: topic.clone(), partition, error, ..Default::default() };
         // Without ids, as in old versions, names tell topics apart.
         let is_same = |last: &&mut LeaderAndIsrTopicError| {
             last.topic_id == topic_id && last.partitions.last().is_some_and(|other| other.topic == topic)
         };
-        match self.done.last_mut().filter(is_same) {
+        match topics.last_mut().filter(is_same) {
             Some(last) => last.partitions.push(answered),
-            None => {
-                self.done.push(LeaderAndIsrTopicError { topic_id, partitions: vec![answered], ..Default::default() })
-            }
+            None => topics.push(LeaderAndIsrTopicError { topic_id, partitions: vec![answered], ..Default::default() }),
+        }
+    }
+
+    fn stopped(&mut self, topic: Arc<str>, partition: i32, error: ErrorCode) {
+        let Done::Stopped(partitions) = self else { return };
+        partitions.push(StopReplicaPartitionError { topic, partition, error, ..Default::default() });
+    }
+
+    fn response(self) -> Response<LogRange> {
+        match self {
+            Done::Led(topics) => LeaderAndIsrResponse { topics, ..Default::default() }.into(),
+            Done::Stopped(partitions) => StopReplicaResponse { partitions, ..Default::default() }.into(),
         }
     }
 }
@@ -74,7 +109,22 @@ impl Broker {
             let at = now.at + self.settings.high_watermark_checkpoint_interval;
             self.deadlines.set(Timer::CheckpointHighWatermarks, at);
         }
-        self.orders = Some(Box::new(Orders::new(asker, request)));
+        self.orders = Some(Box::new(Orders::lead(asker, request)));
+        self.obey(now, fx);
+    }
+
+    pub(super) fn on_stop_replica(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        request: &StopReplicaRequest,
+        fx: &mut Effects<Effect>,
+    ) {
+        if let Err(error) = self.check_control(now, request.broker_epoch, request.controller_epoch, fx) {
+            let response = StopReplicaResponse { error, ..StopReplicaResponse::default() };
+            return self.answer(asker, response.into(), fx);
+        }
+        self.orders = Some(Box::new(Orders::stop(asker, request)));
         self.obey(now, fx);
     }
 
@@ -83,19 +133,28 @@ impl Broker {
         let Some(mut orders) = self.orders.take() else { return };
         let mut touched = OrdSet::new();
         for _ in 0..AT_ONCE {
-            let Some((topic, topic_id, told)) = orders.rest.pop_front() else { break };
-            let taken = self.lead_or_follow(now, &topic, topic_id, &told, &mut touched, fx);
-            orders.answer(topic, topic_id, told.partition, taken.err().unwrap_or(ErrorCode::NONE));
+            match orders.rest.pop() {
+                Some(Order::Lead(topic, topic_id, told)) => {
+                    let taken = self.lead_or_follow(now, &topic, topic_id, &told, &mut touched, fx);
+                    orders.done.led(topic, topic_id, told.partition, taken.err().unwrap_or(ErrorCode::NONE));
+                }
+                Some(Order::Stop(topic, told)) => {
+                    let name = TopicPartition::new(topic.clone(), told.partition);
+                    let stopped = self.stop_replica(now, &name, told.leader_epoch, told.delete, fx);
+                    orders.done.stopped(topic, told.partition, stopped.err().unwrap_or(ErrorCode::NONE));
+                }
+                None => break,
+            }
         }
         if orders.rest.is_empty() {
-            let response = LeaderAndIsrResponse { topics: orders.done, ..LeaderAndIsrResponse::default() };
-            self.answer(orders.asker, response.into(), fx);
+            self.answer(orders.asker, orders.done.response(), fx);
         } else {
             self.orders = Some(orders);
         }
         for name in touched {
             self.on_role_changed(now, &name, fx);
         }
+        // One that stopped may have been waiting for the disk, and with it all that come from the same leader.
         self.run_fetchers(now, fx);
     }
 

@@ -23,6 +23,7 @@ use crate::ordered::OrdSet;
 use crate::record::offset::{LogRange, Offset};
 use crate::record::producer::ProducerStates;
 use crate::time::{Now, Span};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What was asked of the disk.
@@ -32,6 +33,31 @@ pub enum Read {
     ByTime { listing: u64, topic: u32, row: u32, partition: TopicPartition },
     /// The producers' states after a cut.
     Producers { partition: TopicPartition, upto: Offset },
+}
+
+/// What was asked of the disk and not answered yet. A ring: one client may ask for many thousand rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reads {
+    /// Tickets that were taken before the first of `open`.
+    taken: u64,
+    open: VecDeque<Option<Read>>,
+}
+
+impl Reads {
+    fn begin(&mut self, read: Read) -> Ticket {
+        self.open.push_back(Some(read));
+        Ticket(self.taken + self.open.len() as u64)
+    }
+
+    fn end(&mut self, ticket: Ticket) -> Option<Read> {
+        let at = ticket.0.checked_sub(self.taken + 1)?;
+        let read = self.open.get_mut(at as usize)?.take();
+        while self.open.front().is_some_and(Option::is_none) {
+            self.open.pop_front();
+            self.taken += 1;
+        }
+        read
+    }
 }
 
 /// A ListOffsets request, some of whose rows wait for the disk.
@@ -78,10 +104,12 @@ impl Broker {
         };
         let enough = judged.bytes >= request.min_bytes.max(0) as u64;
         let wait = Span::millis(request.max_wait_ms.max(0) as u64);
-        if judged.urgent || enough || wait == Span::ZERO || request.topics.is_empty() {
+        let names: Vec<TopicPartition> = partitions_of(&request).map(|(name, _)| name).collect();
+        // With more rows than there are replicas some are named twice: every record would have to look at all of them.
+        let is_too_long = names.len() > self.partitions.len();
+        if judged.urgent || enough || wait == Span::ZERO || names.is_empty() || is_too_long {
             return self.answer_fetch(FetchWait { asker, version, within, request }, fx);
         }
-        let names: Vec<TopicPartition> = partitions_of(&request).map(|(name, _)| name).collect();
         self.purgatory.park_fetch(FetchWait { asker, version, within, request }, names.into_iter(), now.at + wait);
     }
 
@@ -310,21 +338,24 @@ impl Broker {
         self.last_asker += 1;
         let listing = self.last_asker;
         let mut open = 0;
+        let twice = asked_twice(request);
         let mut topics = Vec::with_capacity(request.topics.len());
         for (at, topic) in request.topics.iter().enumerate() {
             let mut rows = Vec::with_capacity(topic.partitions.len());
             for (row, wanted) in topic.partitions.iter().enumerate() {
                 let name = TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
                 let is_replica = !asker.is_client() && request.replica_id.0 >= 0;
-                let found = self.list_offset(&name, wanted, (request.isolation_level, is_replica), version);
+                let found = match twice.binary_search(&(&topic.name, wanted.partition)) {
+                    Ok(_) => Err(ErrorCode::INVALID_REQUEST),
+                    Err(_) => self.list_offset(&name, wanted, (request.isolation_level, is_replica), version),
+                };
                 let empty = ListOffsetsPartitionResponse { partition: wanted.partition, ..Default::default() };
                 rows.push(match found {
                     Ok(Listed::At(offset, epoch)) => answered_row(empty, version, offset, -1, epoch),
                     Ok(Listed::ByTime(load)) => {
                         open += 1;
-                        let ticket = self.last_read.take_next();
                         let read = Read::ByTime { listing, topic: at as u32, row: row as u32, partition: name.clone() };
-                        self.reads.insert(ticket, read);
+                        let ticket = self.reads.begin(read);
                         fx.emit(Effect::Load { lane: Lane::Log(name), ticket, what: load });
                         empty
                     }
@@ -382,7 +413,7 @@ impl Broker {
 
     /// The disk found, or did not find, a record of that time.
     pub(super) fn on_offset_found(&mut self, ticket: Ticket, found: Option<(Offset, i64)>, fx: &mut Effects<Effect>) {
-        let Some(Read::ByTime { listing: number, topic, row, partition }) = self.reads.remove(&ticket) else { return };
+        let Some(Read::ByTime { listing: number, topic, row, partition }) = self.reads.end(ticket) else { return };
         let partition = self.partitions.get(&partition);
         let Some(listing) = self.listings.get_mut(&number) else { return };
         let row = &mut listing.response.topics[topic as usize].partitions[row as usize];
@@ -414,8 +445,7 @@ impl Broker {
         for name in cut {
             let Some(partition) = self.partitions.get_mut(&name) else { continue };
             if let Some(upto) = partition.log.ask_for_producers() {
-                let ticket = self.last_read.take_next();
-                self.reads.insert(ticket, Read::Producers { partition: name.clone(), upto });
+                let ticket = self.reads.begin(Read::Producers { partition: name.clone(), upto });
                 let what = Load::Producers { partition: name.clone(), upto };
                 fx.emit(Effect::Load { lane: Lane::Log(name.clone()), ticket, what });
             }
@@ -423,7 +453,7 @@ impl Broker {
     }
 
     pub(super) fn on_producers(&mut self, now: Now, ticket: Ticket, states: ProducerStates, fx: &mut Effects<Effect>) {
-        let Some(Read::Producers { partition, upto }) = self.reads.remove(&ticket) else { return };
+        let Some(Read::Producers { partition, upto }) = self.reads.end(ticket) else { return };
         let Some(ours) = self.partitions.get_mut(&partition) else { return };
         ours.log.on_producers(states, upto);
         if let Some(leader) = ours.follower().map(|follower| follower.leader) {
@@ -466,6 +496,17 @@ enum Listed {
     ByTime(Load),
 }
 
+/// The partitions that a request names more than once, in order: it is a mistake (`duplicatePartitions`), and may not
+/// cost more than it is long.
+fn asked_twice(request: &ListOffsetsRequest) -> Vec<(&Arc<str>, i32)> {
+    let asked = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|row| (&topic.name, row.partition)));
+    let mut asked: Vec<(&Arc<str>, i32)> = asked.collect();
+    asked.sort_unstable();
+    let mut twice: Vec<(&Arc<str>, i32)> = asked.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+    twice.dedup();
+    twice
+}
+
 fn answered_row(
     row: ListOffsetsPartitionResponse,
     version: i16,
@@ -495,4 +536,39 @@ fn partitions_of(request: &FetchRequest) -> impl Iterator<Item = (TopicPartition
         let name = |wanted: &FetchPartition| TopicPartition { topic: topic.name.clone(), partition: wanted.partition };
         topic.partitions.iter().map(move |wanted| (name(wanted), wanted))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kafka::ListOffsetsTopic;
+
+    #[test]
+    fn what_the_disk_answers_is_found_again() {
+        let read = |upto| Read::Producers { partition: TopicPartition::new("t", 0), upto: Offset(upto) };
+        let mut reads = Reads::default();
+        let tickets: Vec<Ticket> = (0..3).map(|upto| reads.begin(read(upto))).collect();
+        assert_eq!(tickets, [Ticket(1), Ticket(2), Ticket(3)]);
+        assert_eq!(reads.end(Ticket(2)), Some(read(1)));
+        assert_eq!(reads.end(Ticket(2)), None, "only once");
+        assert_eq!(reads.end(Ticket(1)), Some(read(0)));
+        assert_eq!(reads.begin(read(3)), Ticket(4));
+        assert_eq!((reads.end(Ticket(4)), reads.end(Ticket(3))), (Some(read(3)), Some(read(2))));
+        assert_eq!((reads.end(Ticket(0)), reads.end(Ticket(5)), reads.open.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn a_partition_is_asked_for_once() {
+        let topic = |name: &str, partitions: &[i32]| ListOffsetsTopic {
+            name: name.into(),
+            partitions: partitions
+                .iter()
+                .map(|number| ListOffsetsPartition { partition: *number, ..ListOffsetsPartition::default() })
+                .collect(),
+            ..ListOffsetsTopic::default()
+        };
+        let topics = vec![topic("a", &[0, 1]), topic("b", &[2, 2, 2]), topic("a", &[1, 3])];
+        let request = ListOffsetsRequest { topics, ..ListOffsetsRequest::default() };
+        assert_eq!(asked_twice(&request), [(&"a".into(), 1), (&"b".into(), 2)]);
+    }
 }

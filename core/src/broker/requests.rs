@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// How long a producer id is waited for before the controller is asked again.
 const PRODUCER_IDS_AGAIN: Span = Span::millis(500);
 
+/// Topics that are made at once because somebody asked for them; more are to be asked for again.
+const MADE_AT_ONCE: usize = 1000;
+
 impl Broker {
     /// Everything that is asked of this broker comes in here.
     pub(super) fn on_request(
@@ -211,11 +214,12 @@ impl Broker {
     ) {
         let (mut response, unknown) = self.metadata.answer(request, version);
         if request.allow_auto_topic_creation && self.settings.auto_create_topics_enable {
-            for name in unknown {
-                let error = self.make_topic(now, &name, fx);
-                for topic in response.topics.iter_mut().filter(|topic| topic.name.as_ref() == Some(&name)) {
-                    topic.error = error;
-                    topic.is_internal = topic_names::is_internal(&name);
+            self.being_made.retain(|_, number| self.askers.contains_key(number));
+            let told: Vec<ErrorCode> = unknown.iter().map(|name| self.make_topic(now, name, fx)).collect();
+            for topic in &mut response.topics {
+                if let Some(Ok(at)) = topic.name.as_ref().map(|name| unknown.binary_search(name)) {
+                    topic.error = told[at];
+                    topic.is_internal = topic_names::is_internal(&unknown[at]);
                 }
             }
         }
@@ -225,6 +229,12 @@ impl Broker {
     /// Begins to make a topic that somebody asked for, and says what they are told: what is wrong with it, if that is known
     /// at once, or that it is being made and to be asked for again (AutoTopicCreationManager).
     fn make_topic(&mut self, now: Now, name: &Arc<str>, fx: &mut Effects<Effect>) -> ErrorCode {
+        if self.being_made.contains_key(name) {
+            return ErrorCode::LEADER_NOT_AVAILABLE;
+        }
+        if self.being_made.len() >= MADE_AT_ONCE {
+            return ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        }
         if self.metadata.collides(name) {
             return ErrorCode::INVALID_TOPIC_EXCEPTION;
         }
@@ -236,7 +246,10 @@ impl Broker {
             begun = controller.create_topic(now, request, seats, number, fx);
         });
         match begun {
-            Ok(()) => ErrorCode::LEADER_NOT_AVAILABLE,
+            Ok(()) => {
+                self.being_made.insert(name.clone(), number);
+                ErrorCode::LEADER_NOT_AVAILABLE
+            }
             Err(error) => {
                 self.askers.remove(&number);
                 // This broker can make nothing now; another may.

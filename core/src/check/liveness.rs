@@ -1,7 +1,7 @@
 //! What must have come back once everything is healed and time enough has passed (protocol.md D, "Liveness"), and the
 //! full comparison of everything with everything that is too dear for every step.
 
-use super::isr::{Known, Partition};
+use super::isr::{Cluster, Known, Partition};
 use super::log::whole::Held;
 use super::watches::Awaited;
 use super::wiring::Hook;
@@ -99,13 +99,8 @@ impl<'a> Nodes<'a> {
 
     fn partitions(&self, checks: &mut Checks) {
         let Checks { cluster, logs, find, promise, .. } = checks;
-        let live: OrdSet<BrokerId> = self.brokers.iter().map(|(_, broker)| broker.id()).collect();
-        // A deletion waits for every replica of every partition.
-        let waits = |name: &TopicPartition, told: &Partition| {
-            cluster.is_being_deleted(&name.topic) && !told.assigned.iter().all(|id| live.contains(id))
-        };
-        let waiting = cluster.partitions().filter(|(name, told)| waits(name, told));
-        let waiting: OrdSet<Arc<str>> = waiting.map(|(name, _)| name.topic.clone()).collect();
+        let live = self.live();
+        let waiting = waiting(cluster, &live);
         for (name, told) in cluster.partitions() {
             let Some(state) = &told.state else { continue };
             if waiting.contains(&name.topic) {
@@ -127,8 +122,13 @@ impl<'a> Nodes<'a> {
         }
     }
 
+    fn live(&self) -> OrdSet<BrokerId> {
+        self.brokers.iter().map(|(_, broker)| broker.id()).collect()
+    }
+
     fn clients(&self, checks: &mut Checks) {
         let Checks { promise, find, histories, trees, watches, cluster, .. } = checks;
+        let waiting = waiting(cluster, &self.live());
         let now = find.at();
         let long_ago = Instant(now.0.saturating_sub(promise.patience.0));
         for (id, client) in &self.clients {
@@ -150,8 +150,7 @@ impl<'a> Nodes<'a> {
                     (client.waits_since(), format!("{} questions", client.in_flight()))
                 }
                 Client::Admin(admin) => match admin.waits() {
-                    // The wish is written; it waits for every replica (and LIVE-3 for it).
-                    Some((Command::DeleteTopic(topic), _)) if cluster.is_being_deleted(topic) => (None, String::new()),
+                    Some((Command::DeleteTopic(topic), _)) if waiting.contains(topic) => (None, String::new()),
                     Some((command, since)) if can_be_done(command, self.brokers.len() as u32) => {
                         (Some(since), format!("\"{command}\""))
                     }
@@ -162,6 +161,15 @@ impl<'a> Nodes<'a> {
             unanswered(*id, waits.map(|since| now.since(since)), promise.patience, &what, find);
         }
     }
+}
+
+/// The topics whose deletion is wished for and waits: for every replica of every partition.
+fn waiting(cluster: &Cluster, live: &OrdSet<BrokerId>) -> OrdSet<Arc<str>> {
+    let waits = |name: &TopicPartition, told: &Partition| {
+        cluster.is_being_deleted(&name.topic) && !told.assigned.iter().all(|id| live.contains(id))
+    };
+    let waiting = cluster.partitions().filter(|(name, told)| waits(name, told));
+    waiting.map(|(name, _)| name.topic.clone()).collect()
 }
 
 /// Every log of a broker against what was written to it.

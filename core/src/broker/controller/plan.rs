@@ -30,9 +30,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// LeaderAndIsr for one partition to these brokers, and its metadata to all.
+    /// LeaderAndIsr for one partition to these brokers, and its metadata to all. What is being deleted is led no more:
+    /// its logs would be made anew where they are gone already. (Apache's next controller does that.)
     pub fn lead(&mut self, to: &[BrokerId], tp: &TopicPartition, is_new: bool, context: &Context) {
-        let Some(partition) = context.partitions.get(tp) else { return };
+        let Some(partition) = context.partitions.get(tp).filter(|_| !context.is_deleting(&tp.topic)) else { return };
         let Some(led) = &partition.led else { return };
         for id in to.iter().filter(|id| context.brokers.contains_key(id)) {
             let of_broker = self.lead.entry(*id).or_default();

@@ -11,8 +11,10 @@ use crate::broker::znodes::{Assignment, PartitionState, TopicInfo};
 impl Controller {
     /// Where `tp` would be moved to, or why not.
     fn plan_move(&self, tp: &TopicPartition, to: Option<&[BrokerId]>) -> Result<Assignment, ErrorCode> {
-        let Some(partition) = self.context.partitions.get(tp).filter(|_| !self.context.deleting.contains(&tp.topic))
-        else {
+        // What is to be deleted is not moved any more, but a move that can never end may be called off: the deletion waits
+        // for it.
+        let is_refused = to.is_some() && self.context.deleting.contains(&tp.topic);
+        let Some(partition) = self.context.partitions.get(tp).filter(|_| !is_refused) else {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
         let current = &partition.assignment;
@@ -126,6 +128,11 @@ impl Controller {
     /// Replicas that an earlier, now overridden reassignment was adding go at once.
     pub(super) fn on_assignment_written(&mut self, tp: TopicPartition, to: Assignment, answer: Answer, fx: Fx<'_>) {
         if written(answer).is_err() {
+            // Nothing moves: a deletion need not wait for it.
+            if !self.context.is_moving(&tp.topic) {
+                self.context.deletion_waits.remove(&tp.topic);
+                self.next([Step::ResumeDeletions]);
+            }
             return;
         }
         let Some(partition) = self.context.partitions.get_mut(&tp) else { return };

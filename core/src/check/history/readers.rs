@@ -55,7 +55,9 @@ impl Readers {
             let may_lack = next < ghost.forgotten_below() || ghost.may_be_gone(next).is_some();
             if next < base && !may_lack && ghost.committed_at(next).is_some() {
                 find.fire("HIST-12", || {
-                    format!("a consumer that read {partition} up to {next} goes on at {base}; what is between is committed")
+                    format!(
+                        "a consumer that read {partition} up to {next} goes on at {base}; what is between is committed"
+                    )
                 });
             }
         }

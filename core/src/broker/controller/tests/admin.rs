@@ -249,6 +249,25 @@ fn a_topic_that_is_being_moved_is_deleted_afterwards() {
     assert!(!world.nodes.contains_key(&znodes::topic("re")));
 }
 
+/// Where the broker that it goes to never comes back, its move is called off, and then it is deleted.
+#[test]
+fn the_move_of_a_topic_that_is_to_be_deleted_can_be_called_off() {
+    let mut world = moving();
+    let request = DeleteTopicsRequest { names: vec!["re".into()], timeout_ms: 0, ..Default::default() };
+    let _ = world.ask(1, 6, 5, request);
+    world.kill(3);
+    let mut change = |replicas: Option<Vec<BrokerId>>| {
+        let partitions = vec![ReassignablePartition { partition: 0, replicas, ..Default::default() }];
+        let topics = vec![ReassignableTopic { name: "re".into(), partitions, ..Default::default() }];
+        let answer = world.ask(1, 7, 0, AlterPartitionReassignmentsRequest { topics, ..Default::default() });
+        let Response::AlterPartitionReassignments(answer) = answer else { panic!("{answer:?}") };
+        answer.topics[0].partitions[0].error
+    };
+    assert_eq!(change(Some(vec![BrokerId(1)])), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    assert_eq!(change(None), ErrorCode::NONE);
+    assert!(!world.nodes.contains_key(&znodes::topic("re")));
+}
+
 /// The broker that the topic is moved away from cannot delete its copy, which is no part of the topic any more. The
 /// controller hears of it while the deletion waits for a broker that has started anew (seed 848).
 #[test]
