@@ -181,8 +181,7 @@ pub struct Network {
 /// Weather changes every so often.
 const SLOT: u64 = 10_000_000;
 
-/// What a node's chance is drawn by: its identity, so that another node more or less changes nothing for it.
-pub(super) fn code(node: NodeId) -> u64 {
+fn code(node: NodeId) -> u64 {
     match node {
         NodeId::Keeper(id) => 0x1_0000 | u64::from(id.0),
         NodeId::Broker(n) => 0x2_0000_0000 | u64::from(n),

@@ -11,7 +11,7 @@ use crate::node::{Address, Effect, Input, Reply, Request};
 use crate::record::offset::LogRange;
 use crate::rng::mix;
 use crate::sim::host::Dial;
-use crate::sim::network::{Carries, StreamId, code};
+use crate::sim::network::{Carries, StreamId};
 use crate::sim::schedule::Class;
 use crate::sim::trace::What;
 use crate::sim::{bridge, build};
@@ -167,7 +167,7 @@ impl World {
     /// How long a sync or a load takes now: a function of seed, disk and slot of time.
     pub(super) fn disk_delay(&self, at: usize) -> Span {
         let settings = &self.scenario.settings;
-        let draw = mix(self.scenario.seed ^ mix(code(self.hosts[at].id) ^ mix((self.now.0 / 1_000_000) ^ 0x6469_736b)));
+        let draw = mix(self.scenario.seed ^ mix(at as u64 ^ mix((self.now.0 / 1_000_000) ^ 0x6469_736b)));
         let jitter = Span(((u128::from(draw) * u128::from(settings.sync_jitter.0)) >> 64) as u64);
         settings.sync_latency + jitter + self.hosts[at].slow_disk
     }

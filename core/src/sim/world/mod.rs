@@ -25,7 +25,7 @@ use crate::sim::build;
 use crate::sim::clock::Clock;
 use crate::sim::disk::PowerLoss;
 use crate::sim::host::{Down, Host};
-use crate::sim::network::{End, Latency, Network, StreamId, code};
+use crate::sim::network::{End, Latency, Network, StreamId};
 use crate::sim::scenario::{Action, Scenario, Timed};
 use crate::sim::schedule::{Class, Schedule};
 use crate::sim::trace::{Entry, Keep, Told, Trace, What};
@@ -321,7 +321,7 @@ impl World {
         }
         host.boot += 1;
         let boot = host.boot;
-        let entropy = Rng::at(&[self.scenario.seed, mix(code(id)), u64::from(boot)]);
+        let entropy = Rng::at(&[self.scenario.seed, mix(at as u64), u64::from(boot)]);
         self.record(id, What::Booted { boot }, 0);
         let now = self.hosts[at].clock.read(self.now);
         let mut fx = core::mem::take(&mut self.effects.0);
@@ -380,7 +380,7 @@ impl World {
 
     /// What befalls this host now, drawn by what it is about.
     pub(super) fn chance(&self, at: usize, what: u64) -> Rng {
-        Rng::at(&[self.scenario.seed, mix(code(self.hosts[at].id) ^ what), self.now.0])
+        Rng::at(&[self.scenario.seed, mix(at as u64 ^ what), self.now.0])
     }
 
     /// The power of a machine goes, whether or not its process still runs: the kernel holds what a killed one had written.
