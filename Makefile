@@ -33,7 +33,7 @@ help:
 
 setup: setup-wasm setup-page setup-browser setup-python
 
-# -- tools: each line looks first, and says what it is about to do ---------------------------------------------------
+# -- tools: each line looks first, and says what it is about to do (the system's packages: make/apt) -----------------
 
 setup-wasm:
 	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -r test -d || { \
@@ -47,34 +47,24 @@ setup-page: setup-wasm
 	  echo "setup: trunk $(TRUNK), about 8 minutes on two cores"; \
 	  cargo install -q trunk --version $(TRUNK) --locked --no-default-features --features rustls --root $(TOOLS); }
 	@wasm-opt --version 2>/dev/null | grep -qF 'version $(BINARYEN)' || { \
-	  echo "setup: wasm-opt $(BINARYEN), from npm's binaryen"; $(MAKE) --no-print-directory $(TOOLS)/bin/wasm-opt; }
-
-# Without npm, its package is an archive like any other; running it takes node either way.
-$(TOOLS)/bin/wasm-opt:
-	@mkdir -p $(TOOLS)/bin
-	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix $(TOOLS) binaryen@$(BINARYEN).0.0; \
-	 else echo "setup: there is no npm; wasm-opt makes the page smaller, but it is not needed. On Debian: apt-get install nodejs npm"; fi
-	@if test -x $(TOOLS)/node_modules/.bin/wasm-opt; then ln -sf ../node_modules/.bin/wasm-opt $@; fi
+	  command -v npm >/dev/null || make/apt "Node with npm" nodejs npm; \
+	  echo "setup: wasm-opt $(BINARYEN), from npm's binaryen"; mkdir -p $(TOOLS)/bin; \
+	  npm install --silent --no-fund --no-audit --prefix $(TOOLS) binaryen@$(BINARYEN).0.0; \
+	  ln -sf ../node_modules/.bin/wasm-opt $(TOOLS)/bin/wasm-opt; }
 
 # Browser tests want wasm-pack, Chromium and its driver.
 setup-browser: setup-wasm
 	@wasm-pack --version 2>/dev/null | grep -qF ' $(WASM_PACK)' || { \
 	  echo "setup: wasm-pack $(WASM_PACK), about 3 minutes"; cargo install -q wasm-pack --version $(WASM_PACK) --root $(TOOLS); }
-	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
-	  if ! command -v apt-get >/dev/null; then echo "setup: install Chromium and chromedriver, then run this again"; exit 1; fi; \
-	  if test "$$(id -u)" = 0; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; \
-	  else echo "setup: run  sudo apt-get install chromium chromium-driver  and then this again"; exit 1; fi; \
-	  echo "setup: Chromium and its driver, through apt"; \
-	  $$as apt-get update -qq; $$as apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation >/dev/null; fi
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  make/apt "Chromium and its driver" chromium chromium-driver fonts-liberation
 
 # The Python clients of the tests, each pinned; a folder of their own, renewed when the pins change.
 setup-python: $(PYTHON)/.installed
 $(PYTHON)/.installed: tests/interop/python/requirements.txt
 	@echo "setup: Kafka and ZooKeeper clients for Python"
 	@python3 -m venv $(PYTHON) 2>/dev/null || { \
-	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
-	    apt-get update -qq; apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null; python3 -m venv $(PYTHON); \
-	  else echo "setup: install Python 3 with its venv (Debian: apt-get install python3-venv), then run this again"; exit 1; fi; }
+	  make/apt "Python with its venv" python3 python3-venv; python3 -m venv $(PYTHON); }
 	@$(PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 

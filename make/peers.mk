@@ -11,23 +11,17 @@ CALFKIT := 0.1.2
 
 setup-apache: $(APACHE)/.installed
 $(APACHE)/.installed: tests/interop/java/pom.xml
-	@command -v java >/dev/null && command -v javac >/dev/null && command -v mvn >/dev/null || { \
-	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
-	    echo "setup: a JDK and Maven, through apt"; apt-get update -qq; \
-	    apt-get install -y -qq --no-install-recommends default-jdk-headless maven >/dev/null; \
-	  else echo "setup: install a JDK and Maven (Debian: apt-get install default-jdk-headless maven), then run this again"; exit 1; fi; }
+	@command -v java >/dev/null && command -v javac >/dev/null && command -v mvn >/dev/null || \
+	  make/apt "a JDK and Maven" default-jdk-headless maven
 	@echo "setup: Apache Kafka 3.9.1 with its ZooKeeper, through Maven"
 	@rm -rf $(APACHE)/lib; mkdir -p $(APACHE)
 	@mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(APACHE)/lib >/dev/null
 	@touch $@
 
 setup-interop: setup-python setup-apache
-	@command -v kcat >/dev/null || { \
-	  if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
-	    echo "setup: kcat, through apt"; apt-get update -qq; apt-get install -y -qq --no-install-recommends kcat >/dev/null; \
-	  else echo "setup: install kcat (Debian: apt-get install kcat), then run this again"; exit 1; fi; }
+	@command -v kcat >/dev/null || make/apt kcat kcat
 	@grep -qsF '"version": "$(KAFKAJS)"' $(CACHE)/node/node_modules/kafkajs/package.json || { \
-	  command -v npm >/dev/null || { echo "setup: install Node with npm, then run this again"; exit 1; }; \
+	  command -v npm >/dev/null || make/apt "Node with npm" nodejs npm; \
 	  echo "setup: kafkajs $(KAFKAJS), through npm"; mkdir -p $(CACHE)/node; \
 	  npm install --silent --no-fund --no-audit --prefix $(CACHE)/node kafkajs@$(KAFKAJS); }
 

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  net: clients over TCP, peers over WebSockets ──▶ inbox ──▶ host: step, perform ──▶ net
-//!                                      disk: sync thread ──▶   │
+//!                                      disk: sync threads ─▶   │
 //!                                                              └─▶ disk: files; observe: log, metrics
 //! ```
 //!
-//! One thread runs one node: its host, its connections and its timers, on a runtime of its own; a second one does
-//! nothing but `fdatasync`. No lock guards protocol state, because nobody shares any.
+//! One thread runs one node: its host, its connections and its timers, on a runtime of its own; a few others, one to begin
+//! with, do nothing but `fdatasync` and what goes with it. No lock guards protocol state, because nobody shares any.
 #![forbid(unsafe_code)]
 
 pub mod cli;

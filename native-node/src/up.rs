@@ -56,7 +56,7 @@ pub struct Args {
     /// Run each node as a process of its own
     #[arg(long)]
     pub processes: bool,
-    /// Start a node again that ended by itself
+    /// Start a node again whenever it has ended: by itself, by a stone, or by kill -9
     #[arg(long)]
     pub restart: bool,
     /// Let stones be thrown: glasshouse stone kill broker-2

@@ -69,7 +69,7 @@ impl Cluster {
     }
 
     fn get(&self, name: &str, path: &str) -> String {
-        self.http(name, &format!("GET {path} HTTP/1.1\r\nHost: it\r\n\r\n"))
+        self.http(name, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
     fn signal(&self, pid: i64, signal: rustix::process::Signal) {

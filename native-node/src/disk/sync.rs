@@ -1,4 +1,7 @@
-//! The threads that do nothing but make things durable, so that the one that decides never waits for a disk.
+//! The threads that do nothing but make things durable, so that the one that decides need not wait for the disk. It does
+//! where it must: for a file of the journal that is replaced, which is a barrier (`Replace` in `act`), it waits for what is
+//! being synced and syncs the rest itself, as it does at the start and at the stop; and where more jobs wait than should,
+//! it helps ([`Syncer::drain`]).
 //!
 //! Lanes are queues of their own: one lane's jobs are done in order, different lanes' at the same time. A file system
 //! commits what several threads ask for in one go, so six lanes take hardly longer than one. The first thread starts with

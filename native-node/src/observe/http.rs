@@ -1,10 +1,12 @@
 //! A small HTTP/1.1 server for probes, metrics and stones: one request for each connection, everything bounded.
 //!
 //! It knows nothing of nodes; whoever starts it answers the requests. It serves scripts and Prometheus, not browsers: a
-//! POST that a page sends (it has an `Origin`) is refused.
+//! POST that a page sends (it has an `Origin`) is refused, and so is, on loopback, whatever asks for a `Host` by a name
+//! that may be anybody's: who owns a name may have it mean this machine, and a page under it then reads what it gets.
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,6 +63,8 @@ where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
+    // Beyond loopback whoever reaches the port may read it, by whatever name.
+    let private = listener.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -76,18 +80,18 @@ where
         }
         let answer = answer.clone();
         let connection = tokio::spawn(async move {
-            let _ = timeout(DEADLINE, converse(stream, answer)).await;
+            let _ = timeout(DEADLINE, converse(stream, private, answer)).await;
         });
         open.push_back(connection.abort_handle());
     }
 }
 
-async fn converse<A, F>(mut stream: TcpStream, answer: A) -> std::io::Result<()>
+async fn converse<A, F>(mut stream: TcpStream, private: bool, answer: A) -> std::io::Result<()>
 where
     A: Fn(Request) -> F,
     F: Future<Output = Response>,
 {
-    let response = match read_request(&mut stream).await? {
+    let response = match read_request(&mut stream, private).await? {
         Ok(request) => answer(request).await,
         Err(refused) => refused,
     };
@@ -112,7 +116,7 @@ where
 }
 
 /// Reads one request; the outer failure is the connection's, the inner one an answer that refuses it.
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Result<Request, Response>> {
+async fn read_request(stream: &mut TcpStream, private: bool) -> std::io::Result<Result<Request, Response>> {
     let mut bytes = Vec::with_capacity(1024);
     let end = loop {
         if let Some(end) = find_end(&bytes) {
@@ -126,7 +130,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Result<Request,
         }
     };
     let mut body = bytes.split_off(end);
-    let head = match Head::parse(&bytes) {
+    let head = match Head::parse(&bytes, private) {
         Ok(head) => head,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -152,7 +156,8 @@ struct Head {
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Result<Head, Response> {
+    /// `private`: a `Host` that may be anybody's name is refused.
+    fn parse(bytes: &[u8], private: bool) -> Result<Head, Response> {
         let bad = |why: &str| Err(Response::text(400, why));
         if bytes.len() > MAX_HEAD {
             return Err(Response::text(431, "the headers are longer than 8 KB"));
@@ -183,6 +188,9 @@ impl Head {
                     Err(_) => return bad("Content-Length is not a number"),
                 },
                 "transfer-encoding" => return Err(Response::text(501, "send the body with a Content-Length")),
+                "host" if private && !is_local(value.trim()) => {
+                    return Err(Response::text(403, "this port is for this machine: ask by its address, or localhost"));
+                }
                 "origin" if method == Method::Post => {
                     return Err(Response::text(403, "pages of a browser may not do this"));
                 }
@@ -192,6 +200,19 @@ impl Head {
         let path = target.split('?').next().unwrap_or_default().to_owned();
         Ok(Head { method, path, length })
     }
+}
+
+/// Whether nobody from elsewhere can have made a browser send this `Host` here: an address, or a name that public name
+/// servers never hold (RFC 6761's localhost; internal, by which containers know their host).
+fn is_local(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let last = name.rsplit('.').next();
+    port.bytes().all(|byte| byte.is_ascii_digit())
+        && (name.parse::<IpAddr>().is_ok() || last == Some("localhost") || last == Some("internal"))
 }
 
 fn reason(status: u16) -> &'static str {
@@ -217,7 +238,11 @@ mod tests {
     use std::net::SocketAddr;
 
     async fn start() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        start_on("127.0.0.1:0").await
+    }
+
+    async fn start_on(address: &str) -> SocketAddr {
+        let listener = TcpListener::bind(address).await.unwrap();
         let at = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, |request: Request| async move {
             Response::text(200, format!("{:?} {} {}", request.method, request.path, request.body.len()))
@@ -236,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn requests_are_answered_and_the_connection_is_closed() {
         let at = start().await;
-        let answer = say(at, b"GET /metrics?x=1 HTTP/1.1\r\nHost: here\r\n\r\n").await;
+        let answer = say(at, b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nGet /metrics 0\n"), "{answer}");
         let answer = say(at, b"POST /stone HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello").await;
@@ -261,6 +286,44 @@ mod tests {
             let answer = say(at, words).await;
             assert!(answer.starts_with(status), "{answer} is not {status}");
         }
+    }
+
+    #[tokio::test]
+    async fn on_loopback_a_name_that_may_be_anybodys_is_refused() {
+        let private = start().await;
+        let public = SocketAddr::new(private.ip(), start_on("0.0.0.0:0").await.port());
+        let local = [
+            "127.0.0.1",
+            "127.0.0.1:7070",
+            "[::1]:7070",
+            "10.0.0.7:80",
+            "localhost",
+            "LocalHost:7070",
+            "localhost.",
+            "keeper-1.localhost:7071",
+            "host.docker.internal:7071",
+        ];
+        let strange = [
+            "example.org",
+            "example.org:7070",
+            "localhost.example.org",
+            "notlocalhost:80",
+            "127.0.0.1.example.org",
+            "127.0.0.1:80.example.org",
+            "[::1].example.org",
+            "",
+        ];
+        let hosts = local.map(|host| (host, "200")).into_iter().chain(strange.map(|host| (host, "403")));
+        for (host, status) in hosts {
+            for (at, status) in [(private, status), (public, "200")] {
+                for line in [format!("Host: {host}"), format!("host:{host}\r\nHost: 127.0.0.1")] {
+                    let answer = say(at, format!("GET /cluster HTTP/1.1\r\n{line}\r\n\r\n").as_bytes()).await;
+                    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host:?}: {answer}");
+                }
+            }
+        }
+        // A browser never leaves it out; scripts and probes may.
+        assert!(say(private, b"GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
     }
 
     #[tokio::test]

@@ -34,7 +34,8 @@ cargo sim: a Kafka and ZooKeeper cluster under a deterministic simulator
   --rule NAME=VALUE       run under a historical rule (may be given again); --rules lists them
   --keep-going            for --seeds: do not stop at the first failing one
   --threads N             for --seeds: so many at once, 1 to 256 (default: one per core)
-  --explore zab           exhaust a small world of three keepers; --explore partition, one of three replicas
+  --explore zab           exhaust small worlds of three keepers
+  --explore partition     the same of three replicas; of the last world, which is too large, the nearest million states
   --bench                 measure the simulator
   --rules                 the historical rules: name=value, its JIRA or KIP, what goes wrong
   --invariants            the invariants: name, sentence

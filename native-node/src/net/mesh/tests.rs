@@ -15,6 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 mod certificates;
 
@@ -428,21 +430,25 @@ async fn a_peer_that_speaks_nonsense_loses_its_link_and_nobody_else_does() {
     let [(config, listener), (two, second), (three, _)] = configure([ONE, TWO, THREE]).await;
     let (mut one, mut two) = (Played::on(config, listener), Played::on(two, second));
     let (to_two, to_one) = (one.up(TWO, ChannelKind::Quorum).await, two.up(ONE, ChannelKind::Quorum).await);
+    let piece = |what| Message::Frame(Frame::message(vec![1; FRAGMENT], OpCode::Data(what), false));
     let nonsense = [
-        Message::text("hello"),
-        Message::binary(b"".to_vec()),
-        Message::binary(b"\x02the requests of brokers".to_vec()),
-        Message::binary(b"\x01\xff\xff".to_vec()),
-        Message::binary(vec![1; 17 << 20]),
+        vec![Message::text("hello")],
+        vec![Message::binary(b"".to_vec())],
+        vec![Message::binary(b"\x02the requests of brokers".to_vec())],
+        vec![Message::binary(b"\x01\xff\xff".to_vec())],
+        vec![Message::binary(vec![1; FRAGMENT + 1])],
+        [vec![piece(Data::Binary)], vec![piece(Data::Continue); 16]].concat(),
     ];
-    for (times, message) in nonsense.into_iter().enumerate() {
+    for (times, messages) in nonsense.into_iter().enumerate() {
         let Greeted { mut socket, .. } = greet(&three, ONE).await.expect("it is known");
         // Opens the quorum channel, so that what follows is heard.
         let opened = socket.send(Message::binary(b"\x11\0\0\0\x01".to_vec())).await;
         opened.expect("it is read");
         let up = one.up(THREE, ChannelKind::Quorum).await;
         assert_eq!(up.generation, times as u32 + 1);
-        let _ = socket.send(message).await;
+        for message in messages {
+            let _ = socket.send(message).await;
+        }
         closed(&mut socket).await;
         one.down(up).await;
     }

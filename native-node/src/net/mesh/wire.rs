@@ -20,11 +20,15 @@ const BEFORE_GREETING: usize = 8 << 10;
 /// A longer message is sent in frames of this length: what is reserved for a frame that was announced, and what is
 /// moved when a socket takes only a part of it, stays small.
 pub(super) const FRAGMENT: usize = 1 << 20;
+/// Bytes that wait before a link writes them. A frame is taken only when those before it have been written, or are fewer.
+const WRITTEN_AT: usize = 128 << 10;
 
 /// The settings of a socket whose peer is unknown.
 pub(super) fn for_strangers() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4 << 10)
+        .write_buffer_size(BEFORE_GREETING)
+        .max_write_buffer_size(4 * BEFORE_GREETING)
         .max_message_size(Some(BEFORE_GREETING))
         .max_frame_size(Some(BEFORE_GREETING))
 }
@@ -33,7 +37,9 @@ pub(super) fn for_strangers() -> WebSocketConfig {
 pub(super) fn for_peers(frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(32 << 10)
-        .write_buffer_size(128 << 10)
+        .write_buffer_size(WRITTEN_AT)
+        // Room for a frame, and for the pongs to a peer that asks and does not read: with more of them the link ends.
+        .max_write_buffer_size(WRITTEN_AT + 2 * FRAGMENT)
         .max_message_size(Some(frame))
         .max_frame_size(Some(FRAGMENT))
 }
