@@ -321,6 +321,11 @@ impl Broker {
         self.purgatory.waiting()
     }
 
+    /// Incremental fetch sessions, and the partitions that they want together.
+    pub fn fetch_sessions(&self) -> (usize, usize) {
+        self.fetch_sessions.len()
+    }
+
     fn halt(&mut self, why: String, fx: &mut Effects<Effect>) {
         fx.emit(Effect::Halt { why });
     }

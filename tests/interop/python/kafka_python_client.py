@@ -1,6 +1,10 @@
 """kafka-python: producer (idempotent by default) and a simple consumer without a group."""
 
-from common import CODECS, KAFKA, fresh, run, same
+import json
+import os
+import urllib.request
+
+from common import CODECS, KAFKA, eventually, fresh, run, same
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
@@ -56,4 +60,37 @@ def a_topic_exists_only_once():
         pass
 
 
-run(produced_records_come_back, a_topic_exists_only_once)
+def sessions():
+    """The fetch sessions of all brokers."""
+    with open(os.path.join(os.environ["GLASSHOUSE_DATA"], "cluster.json")) as file:
+        nodes = json.load(file)["nodes"]
+    name, total = "kafka_server_fetchsessioncache_numincrementalfetchsessions", 0
+    for node in nodes:
+        if node["role"] == "broker":
+            text = urllib.request.urlopen(f"http://{node['http']}/metrics").read().decode()
+            total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(name))
+    return total
+
+
+def a_consumer_reads_on_within_its_fetch_sessions():
+    topic = create(fresh("kp-session"), 6)
+    before = sessions()
+    consumer = KafkaConsumer(bootstrap_servers=SERVERS, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(topic, partition) for partition in range(6)])
+    producer = KafkaProducer(bootstrap_servers=SERVERS, acks="all")
+    got = []
+    for n in range(40):
+        producer.send(topic, partition=n % 6, value=b"v%d" % n).get(30)
+
+        def has_come():
+            got.extend(message.value for part in consumer.poll(100).values() for message in part)
+            return len(got) > n
+
+        eventually(f"record {n}", has_come)
+    same("each once, in order", got, [b"v%d" % n for n in range(40)])
+    assert sessions() > before, f"{sessions()} sessions, {before} before"
+    producer.close()
+    consumer.close()
+
+
+run(produced_records_come_back, a_topic_exists_only_once, a_consumer_reads_on_within_its_fetch_sessions)

@@ -2,6 +2,8 @@
 that do not: each hears an error soon, and over the connection it has."""
 
 import json
+import socket
+import struct
 import time
 
 from common import KAFKA, eventually, fresh, run, same
@@ -136,6 +138,37 @@ def kafka_python_begins_no_transactions():
     producer.close(timeout=1)
 
 
+def fetch_as(replica, leader, topic):
+    """One Fetch (version 4) of partition 0 from its start, by hand: the error of the partition, and how many bytes came."""
+    name = topic.encode()
+    body = struct.pack(">iiiib", replica, 500, 1, 1 << 20, 0)
+    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iiqi", 1, 0, 0, 1 << 20)
+    frame = struct.pack(">hhih", 1, 4, 7, -1) + body
+    host, port = leader.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), SOON) as connection:
+        connection.sendall(struct.pack(">i", len(frame)) + frame)
+        stream = connection.makefile("rb")
+        answer = stream.read(struct.unpack(">i", stream.read(4))[0])
+    row = answer[4 + 4 + 4 + 2 + len(name) + 4 :]
+    _, error, _, _, aborted = struct.unpack(">ihqqi", row[:26])
+    return error, struct.unpack(">i", row[26 + 16 * max(aborted, 0) :][:4])[0]
+
+
+def who_says_that_he_is_a_follower_is_refused():
+    # It would move the high watermark over what no follower holds (CVE-2018-1288).
+    topic = create(fresh("posed"))
+    producer = KafkaProducer(bootstrap_servers=SERVERS, acks="all")
+    producer.send(topic, b"v", partition=0).get(SOON)
+    producer.close()
+    of = AdminClient({"bootstrap.servers": KAFKA}).list_topics(topic).topics[topic].partitions[0].leader
+    leader = SERVERS[of - 1]
+    error, held = fetch_as(-1, leader, topic)
+    assert (error, held > 0) == (0, True), f"a consumer: {error}, {held}"
+    for follower in range(3):
+        error, held = fetch_as(follower, leader, topic)
+        assert (error, held <= 0) == (29, True), f"posing as {follower}: {error}, {held}"
+
+
 run(
     what_librdkafka_is_not_offered_it_says_so_at_once,
     a_subscriber_of_librdkafka_that_looks_for_groups_asks_nothing_and_stays_connected,
@@ -143,4 +176,5 @@ run(
     kafka_python_hears_that_there_are_no_groups_whether_it_looks_or_not,
     kafka_python_hears_of_each_thing_that_it_asked_though_it_was_not_offered,
     kafka_python_begins_no_transactions,
+    who_says_that_he_is_a_follower_is_refused,
 )

@@ -72,6 +72,10 @@ impl Counters {
         let waiting = [("Produce", produce), ("Fetch", fetch)];
         let waiting = waiting.map(|(what, many)| ([("delayedOperation", what.to_owned())], many));
         report.gauges("kafka_server_delayedoperationpurgatory_purgatorysize", waiting);
+        let (sessions, partitions) = broker.fetch_sessions();
+        let cache = "kafka_server_fetchsessioncache_numincrementalfetch";
+        report.gauge(&format!("{cache}sessions"), sessions);
+        report.gauge(&format!("{cache}partitionscached"), partitions);
         report.counter("glasshouse_became_leader_total", self.elected_here);
         report.counter("glasshouse_log_truncations_total", self.truncations);
         report.counter("glasshouse_not_enough_replicas_total", self.not_enough_replicas);
@@ -94,7 +98,7 @@ fn replicas(broker: &Broker, report: &mut Report) {
     report.gauge(&manager("underreplicatedpartitions"), count(&under_replicated));
     report.gauge(&manager("underminisrpartitioncount"), count(&under_min));
     report.gauge(&manager("atminisrpartitioncount"), count(&at_min));
-    report.gauge(&manager("offlinereplicacount"), 0);
+    report.gauge(&manager("offlinereplicacount"), count(&|at| at.log.is_damaged()));
 }
 
 fn logs(broker: &Broker, report: &mut Report) {
