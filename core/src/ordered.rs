@@ -557,23 +557,38 @@ impl<T: fmt::Debug> fmt::Debug for OrdSet<T> {
 /// Sorts a slice whose elements are too seldom sorted to be worth a sort of their own in the page: equal ones keep their
 /// order, and only the last step knows their type.
 pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    let order = order_of(items.len(), &|a, b| compare(&items[a], &items[b]));
-    for at in 0..items.len() {
-        // What belongs here may have been swapped away to make room for an earlier one.
-        let mut from = order[at];
-        while from < at {
-            from = order[from];
+    let mut order = order_of(items.len(), &|a, b| compare(&items[a], &items[b]));
+    // Along each cycle of places once.
+    for first in 0..order.len() {
+        let mut at = first;
+        while order[at] != first {
+            let from = core::mem::replace(&mut order[at], at);
+            items.swap(at, from);
+            at = from;
         }
-        items.swap(at, from);
+        order[at] = at;
     }
 }
 
-/// The places of as many things in ascending order.
+/// The places of as many things in ascending order: runs of twice the length, until there is one.
 fn order_of(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut order: Vec<usize> = Vec::with_capacity(count);
-    for at in 0..count {
-        let place = order.partition_point(|held| compare(*held, at).is_le());
-        order.insert(place, at);
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut merged = Vec::with_capacity(count);
+    let mut run = 1;
+    while run < count {
+        for start in (0..count).step_by(2 * run) {
+            let (middle, end) = ((start + run).min(count), (start + 2 * run).min(count));
+            let (mut left, mut right) = (start, middle);
+            while left < middle || right < end {
+                let is_left = right == end || (left < middle && compare(order[left], order[right]).is_le());
+                let next = if is_left { &mut left } else { &mut right };
+                merged.push(order[*next]);
+                *next += 1;
+            }
+        }
+        core::mem::swap(&mut order, &mut merged);
+        merged.clear();
+        run *= 2;
     }
     order
 }

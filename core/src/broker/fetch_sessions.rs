@@ -8,7 +8,7 @@ use crate::api::kafka::{
     ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic, FetchTopicResponse,
 };
 use crate::id::TopicId;
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, sort_by};
 use crate::record::offset::{LogRange, Offset};
 use crate::rng::Rng;
 use crate::time::{Instant, Span};
@@ -202,7 +202,7 @@ impl Session {
         let mut places: Vec<usize> = Vec::new();
         if !(request.topics.is_empty() && request.forgotten_topics.is_empty()) {
             places = (0..self.wants.len()).collect();
-            places.sort_unstable_by(|a, b| self.wants[*a].key().cmp(&self.wants[*b].key()));
+            sort_by(&mut places, |a, b| self.wants[*a].key().cmp(&self.wants[*b].key()));
         }
         let known = self.wants.len();
         let mut added: Vec<Wanted> = Vec::new();

@@ -10,7 +10,7 @@ use crate::api::kafka::{
     UpdateMetadataRequest,
 };
 use crate::id::{BrokerId, LeaderEpoch, NodeId, TopicId, TopicPartition};
-use crate::ordered::OrdMap;
+use crate::ordered::{OrdMap, sort_by};
 use std::sync::Arc;
 
 /// The listener that clients use.
@@ -187,7 +187,7 @@ impl Metadata {
             topics,
             ..MetadataResponse::default()
         };
-        unknown.sort_unstable();
+        sort_by(&mut unknown, Ord::cmp);
         unknown.dedup();
         (response, unknown)
     }

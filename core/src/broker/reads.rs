@@ -19,7 +19,7 @@ use crate::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::machine::{Effects, Ticket};
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
-use crate::ordered::OrdSet;
+use crate::ordered::{OrdSet, sort_by};
 use crate::record::offset::{LogRange, Offset};
 use crate::record::producer::ProducerStates;
 use crate::time::{Now, Span};
@@ -501,7 +501,7 @@ enum Listed {
 fn asked_twice(request: &ListOffsetsRequest) -> Vec<(&Arc<str>, i32)> {
     let asked = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|row| (&topic.name, row.partition)));
     let mut asked: Vec<(&Arc<str>, i32)> = asked.collect();
-    asked.sort_unstable();
+    sort_by(&mut asked, Ord::cmp);
     let mut twice: Vec<(&Arc<str>, i32)> = asked.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
     twice.dedup();
     twice
