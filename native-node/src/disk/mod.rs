@@ -8,8 +8,9 @@
 //!
 //! Appends are kept as the shared bytes they came in and are written by one vectored write for each file and flush. A
 //! replaced file takes its name when it is durable: on the journal, where that is a barrier, within `flush`; on any
-//! other lane on a sync thread. Knows nothing of what the bytes mean, but for two things: an index can be made anew, and
-//! the mark of a clean stop must not be on the disk before everything else is.
+//! other lane on a sync thread. What is removed has lost its name after `flush`; its room is given back by a thread of its
+//! own (`waste`). Knows nothing of what the bytes mean, but for three things: an index can be made anew, a log has a folder
+//! to itself, and the mark of a clean stop must not be on the disk before everything else is.
 
 mod act;
 mod bytes_at;
@@ -22,10 +23,12 @@ mod settle;
 mod slot;
 mod sync;
 mod tail;
+mod waste;
 
 use act::{Act, Dirty, is_derived};
 use bytes::Bytes;
 use entry::Entry;
+use faults::Faults;
 pub(crate) use folder::put;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::NodeId;
@@ -40,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use sync::{Job, Syncer};
+use waste::Waste;
 
 /// Files that are written and not synced, over which they are synced though nobody asks (`flush = kafka`).
 const DIRTY_FILES: usize = 256;
@@ -110,7 +114,17 @@ enum Op {
     /// What the file's tail holds beyond what was submitted.
     Write(FileId),
     Truncate(FileId, u64),
-    Remove(Arc<Slot>, usize),
+    Remove {
+        slot: Arc<Slot>,
+        lane: usize,
+        last: bool,
+    },
+    RemoveLog {
+        slot: Arc<Slot>,
+        others: Vec<Arc<Slot>>,
+        folder: String,
+        lane: usize,
+    },
     Replace {
         slot: Arc<Slot>,
         lane: usize,
@@ -132,10 +146,15 @@ impl FileDisk {
     /// One sentence for the operator.
     pub fn open(folder: &Path, identity: &Identity, hold: Hold, done: Done) -> Result<FileDisk, String> {
         let (lock, contents) = folder::take(folder, identity)?;
-        let ground = Ground::new(folder.to_path_buf())
+        let lock = Arc::new(lock);
+        let faults = Arc::new(Faults::default());
+        let seed = getrandom::u64().map_err(|error| format!("no entropy: {error}"))?;
+        let (root, name) = (folder.to_path_buf(), format!("{} waste", identity.node));
+        let waste = Waste::new(root.clone(), seed, name, faults.clone(), done.clone(), lock.clone());
+        let ground = Ground::new(root, faults, waste)
             .map_err(|error| format!("the folder {} cannot be used: {error}", folder.display()))?;
         let mut disk = FileDisk {
-            syncer: Syncer::new(format!("{} sync", identity.node), done, Arc::new(lock)),
+            syncer: Syncer::new(format!("{} sync", identity.node), done, lock),
             ground: Arc::new(ground),
             hold,
             names: BTreeMap::new(),
@@ -160,6 +179,7 @@ impl FileDisk {
             disk.names.insert(name, id);
             disk.files.insert(id, Entry::found(Arc::new(slot), found.len));
         }
+        disk.ground.waste.give(contents.waste);
         Ok(disk)
     }
 
@@ -228,10 +248,12 @@ impl FileDisk {
                 let Some(entry) = self.files.get(&id) else { return Ok(()) };
                 (entry.lane.expect("a file that was opened has a lane"), Act::Truncate { slot: entry.slot.clone(), to })
             }
-            Op::Remove(slot, lane) => {
-                let last = self.is_last(&slot.name);
-                (lane, Act::Remove { slot, last })
+            Op::Remove { slot, lane, last } => {
+                // A keeper has few files to remove, and another name would not hide one from ZooKeeper's tools.
+                let is_of_log = matches!(self.lanes[lane].lane, Lane::Log(_));
+                (lane, Act::Remove { slot, last, at_once: self.hold == Hold::Process || !is_of_log })
             }
+            Op::RemoveLog { slot, others, folder, lane } => (lane, Act::RemoveLog { slot, others, folder }),
             Op::Replace { slot, lane, contents, old } => {
                 let barrier = self.lanes[lane].lane == Lane::Journal;
                 let act = Act::Replace { slot, contents, old, barrier };
@@ -261,12 +283,35 @@ impl FileDisk {
         Ok(())
     }
 
-    /// Whether no other name lies in the folder of this one.
-    fn is_last(&self, name: &str) -> bool {
-        let Some((folder, _)) = name.rsplit_once('/') else { return false };
+    /// Whether no name lies in the folder.
+    fn is_empty(&self, folder: &str) -> bool {
         let prefix = format!("{folder}/");
         let next = self.names.range(FileName::from(prefix.as_str())..).next();
         next.is_none_or(|(name, _)| !name.starts_with(&prefix))
+    }
+
+    /// The removal of a file that has lost its name. With the last one of a log the folder goes as a whole, and with it
+    /// what was to be removed before: a thousand files cost one change of a name. (Where threads write for each lane as
+    /// it comes, another lane's may have put a file of the next log into the folder already.)
+    fn removal(&mut self, lane: usize, slot: Arc<Slot>) -> Op {
+        if self.hold == Hold::PageCache
+            && let Lane::Log(partition) = &self.lanes[lane].lane
+            && let folder = partition.to_string()
+            && slot.is_below(&folder)
+            && self.is_empty(&folder)
+        {
+            let mut others = Vec::new();
+            self.ops.retain(|op| match op {
+                Op::Remove { slot, lane: of, .. } if *of == lane && slot.is_below(&folder) => {
+                    others.push(slot.clone());
+                    false
+                }
+                _ => true,
+            });
+            return Op::RemoveLog { slot, others, folder, lane };
+        }
+        let last = slot.name.rsplit_once('/').is_some_and(|(folder, _)| self.is_empty(folder));
+        Op::Remove { slot, lane, last }
     }
 
     /// The page cache holds it now.
@@ -274,7 +319,7 @@ impl FileDisk {
         let id = act.slot().id;
         match act {
             Act::Write { .. } | Act::Replace { .. } => self.recent.keep(id, &mut self.files),
-            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => {}
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } | Act::RemoveLog { .. } => {}
         }
         if let Some(entry) = self.files.get(&id) {
             self.recent.opened(entry, &self.files);
@@ -355,7 +400,7 @@ fn ends(acts: &[Act]) -> Vec<(FileId, u64)> {
         match act {
             Act::Write { at, .. } => drop(ends.insert(id, at + act.bytes())),
             Act::Replace { .. } => drop(ends.insert(id, act.bytes())),
-            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => {}
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } | Act::RemoveLog { .. } => {}
         }
     }
     ends.into_iter().collect()
@@ -407,12 +452,13 @@ impl Disk for FileDisk {
     }
 
     fn remove(&mut self, lane: &Lane, name: &str) {
-        let lane = self.lane(lane);
         if let Some(slot) = self.names.remove(name).and_then(|id| self.forget(id)) {
             if self.last_words.as_ref().is_some_and(|act| act.slot().id == slot.id) {
                 self.last_words = None;
             }
-            self.ops.push(Op::Remove(slot, lane));
+            let lane = self.lane(lane);
+            let removal = self.removal(lane, slot);
+            self.ops.push(removal);
         }
     }
 
@@ -469,6 +515,12 @@ impl Disk for FileDisk {
 
     fn exists(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+}
+
+impl Drop for FileDisk {
+    fn drop(&mut self) {
+        self.ground.waste.stop();
     }
 }
 

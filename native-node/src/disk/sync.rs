@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Threads of one node. More would not make the disk faster.
 const WORKERS: usize = 6;
 /// Bytes of a thread's stack.
-const STACK: usize = 128 * 1024;
+pub(super) const STACK: usize = 128 * 1024;
 
 /// What is done for one lane.
 #[derive(Debug)]
