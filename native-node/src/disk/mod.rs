@@ -23,6 +23,8 @@ mod settle;
 mod slot;
 mod sync;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod waste;
 
 use act::{Act, Dirty, is_derived};
@@ -37,7 +39,7 @@ use glasshouse_core::store::disk::{Disk, DiskError, Extent, FileId, FileName};
 use glasshouse_core::store::small_file::CLEAN_SHUTDOWN;
 use recent::Recent;
 use slot::{Ground, Slot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +49,7 @@ use waste::Waste;
 
 /// Files that are written and not synced, over which they are synced though nobody asks (`flush = kafka`).
 const DIRTY_FILES: usize = 256;
-/// Jobs that nobody has begun, over which this thread helps before it goes on: each may hold files open.
+/// Jobs that nobody has begun, over which this thread helps until half of them are: each may hold files open.
 const JOBS: usize = 256;
 /// Bytes that a lane may hold back with [`Hold::Process`], over which they are written though nobody asks.
 const HELD_BYTES: u64 = 64 << 20;
@@ -81,6 +83,10 @@ pub struct FileDisk {
     next_file: u64,
     lane_at: BTreeMap<Lane, usize>,
     lanes: Vec<LaneState>,
+    /// Places among the lanes that are free again.
+    spare: Vec<usize>,
+    /// Lanes whose logs were deleted, and which are to be let go of.
+    ended: BTreeSet<usize>,
     /// Accepted and not flushed, in order.
     ops: Vec<Op>,
     /// Lanes in which a file waits for its name since the flush began.
@@ -102,6 +108,8 @@ pub struct FileDisk {
 
 struct LaneState {
     lane: Lane,
+    /// Files that belong to it.
+    files: u64,
     dirty: Dirty,
     /// With [`Hold::Process`]: submitted, and not given to a sync thread yet.
     held: Vec<Act>,
@@ -162,6 +170,8 @@ impl FileDisk {
             next_file: 0,
             lane_at: BTreeMap::new(),
             lanes: Vec::new(),
+            spare: Vec::new(),
+            ended: BTreeSet::new(),
             ops: Vec::new(),
             naming: Vec::new(),
             dirty_files: 0,
@@ -202,8 +212,18 @@ impl FileDisk {
         if let Some(at) = self.lane_at.get(lane) {
             return *at;
         }
-        let at = self.lanes.len();
-        self.lanes.push(LaneState { lane: lane.clone(), dirty: Dirty::default(), held: Vec::new(), held_bytes: 0 });
+        let state =
+            LaneState { lane: lane.clone(), files: 0, dirty: Dirty::default(), held: Vec::new(), held_bytes: 0 };
+        let at = match self.spare.pop() {
+            Some(at) => {
+                self.lanes[at] = state;
+                at
+            }
+            None => {
+                self.lanes.push(state);
+                self.lanes.len() - 1
+            }
+        };
         self.lane_at.insert(lane.clone(), at);
         at
     }
@@ -218,6 +238,7 @@ impl FileDisk {
         let slot = Arc::new(Slot::new(id, name.clone(), self.ground.clone()));
         let keeps = self.keeps(lane, &name);
         self.files.insert(id, Entry::new(slot.clone(), lane, keeps));
+        self.lanes[lane].files += 1;
         let old = self.names.insert(name, id).and_then(|old| self.forget(old));
         (slot, old)
     }
@@ -232,6 +253,9 @@ impl FileDisk {
     fn forget(&mut self, id: FileId) -> Option<Arc<Slot>> {
         let mut entry = self.files.remove(&id)?;
         self.recent.forget(&mut entry);
+        if let Some(lane) = entry.lane {
+            self.lanes[lane].files -= 1;
+        }
         Some(entry.slot)
     }
 
@@ -253,7 +277,10 @@ impl FileDisk {
                 let is_of_log = matches!(self.lanes[lane].lane, Lane::Log(_));
                 (lane, Act::Remove { slot, last, at_once: self.hold == Hold::Process || !is_of_log })
             }
-            Op::RemoveLog { slot, others, folder, lane } => (lane, Act::RemoveLog { slot, others, folder }),
+            Op::RemoveLog { slot, others, folder, lane } => {
+                self.ended.insert(lane);
+                (lane, Act::RemoveLog { slot, others, folder })
+            }
             Op::Replace { slot, lane, contents, old } => {
                 let barrier = self.lanes[lane].lane == Lane::Journal;
                 let act = Act::Replace { slot, contents, old, barrier };
@@ -366,7 +393,7 @@ impl FileDisk {
                     }
                 }
                 if self.syncer.waiting() > JOBS {
-                    self.syncer.drain()?;
+                    self.syncer.drain_to(JOBS / 2)?;
                 }
                 if self.dirty_files > DIRTY_FILES {
                     for at in 0..self.lanes.len() {
@@ -387,6 +414,33 @@ impl FileDisk {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Forgets the lanes of deleted logs, of which a broker may see more than it will ever have at once. What such a lane
+    /// owes goes to a sync thread, ahead of what the next log of its name does; not all at once, where many are deleted.
+    fn let_go(&mut self) -> Result<(), DiskError> {
+        if self.ended.is_empty() {
+            return Ok(());
+        }
+        let mut room = (JOBS / 2).saturating_sub(self.syncer.waiting());
+        while room > 0
+            && let Some(at) = self.ended.pop_first()
+        {
+            // There may be a log of the name again.
+            if self.lanes[at].files > 0 {
+                continue;
+            }
+            let dirty = self.lanes[at].dirty.take();
+            if !dirty.is_empty() {
+                room -= 1;
+                self.submit_job(at, dirty, false)?;
+            }
+            // Indexes that nobody has to sync any more.
+            self.lanes[at].dirty = Dirty::default();
+            self.lane_at.remove(&self.lanes[at].lane);
+            self.spare.push(at);
         }
         Ok(())
     }
@@ -411,8 +465,10 @@ impl Disk for FileDisk {
         let lane = self.lane(lane);
         if let Some(id) = self.names.get(name).copied() {
             let keeps = self.keeps(lane, name);
-            if let Some(entry) = self.files.get_mut(&id) {
-                entry.adopt(lane, keeps);
+            if let Some(entry) = self.files.get_mut(&id)
+                && entry.adopt(lane, keeps)
+            {
+                self.lanes[lane].files += 1;
             }
             return id;
         }
@@ -475,13 +531,26 @@ impl Disk for FileDisk {
         if ops.capacity() <= 1024 {
             self.ops = ops;
         }
-        self.in_background()
+        self.in_background()?;
+        self.let_go()
     }
 
     fn begin_sync(&mut self, lane: &Lane) {
-        let at = self.lane(lane);
-        let dirty = self.lanes[at].dirty.take();
-        if let Err(error) = self.submit_job(at, dirty, true) {
+        let begun = match self.lane_at.get(lane).copied() {
+            Some(at) => {
+                let dirty = self.lanes[at].dirty.take();
+                self.submit_job(at, dirty, true)
+            }
+            // Nothing was done on it, or its log is deleted: what it owes, threads have been given.
+            None => self.syncer.submit(Job {
+                lane: lane.clone(),
+                acts: Vec::new(),
+                dirty: Dirty::default(),
+                report: true,
+                finished: None,
+            }),
+        };
+        if let Err(error) = begun {
             self.failed = Some(error);
         }
     }
