@@ -19,8 +19,9 @@ const CURES: [(&str, &str); 5] = [
     ),
     (
         RECOVERY_POINTS,
-        "move it away and start again: no record is lost, but a log that has lost its end as well is not found out \
-         this once",
+        "without it damage anywhere in a log passes for a torn end, and what is behind it is cut: so let the others run \
+         first, until glasshouse topic describe shows this broker in no ISR but where it is alone; then move it away \
+         and start this broker again, and what it had to cut is copied from the others",
     ),
     (
         LOG_STARTS,
@@ -29,9 +30,10 @@ const CURES: [(&str, &str); 5] = [
     ),
     (
         PARTITION_METADATA,
-        "do not only move it away, for a folder without it is taken for one that was never finished, and is emptied: \
-         put a copy in its place, or write it anew, two lines, \"version: 0\" and \"topic_id: \" with the id that \
-         glasshouse topic describe shows; if other replicas are in sync, the folder may go, and is copied from them",
+        "move it away and put another file in its place before the next start, for a folder without it is taken for \
+         one that was never finished, and is emptied: a copy of another replica's, or two lines, \"version: 0\" and \
+         \"topic_id: \" with the id that glasshouse topic describe shows; what is written into the old file is refused \
+         as well, for it does not hold what it was sealed with",
     ),
 ];
 

@@ -83,8 +83,8 @@ pub struct Args {
     /// Where writes wait for fdatasync: page-cache, or process, which makes of kill -9 a power loss. For tests
     #[arg(long, default_value = "page-cache", value_name = "WHERE", hide = true)]
     pub hold: String,
-    /// A folder in which a file called after a node says what fails on its disk: full, or fdatasync. For tests, and only
-    /// with --stones
+    /// A folder in which a file called after a node says what fails on its disk: full, fdatasync or unlink. For tests, and
+    /// only with --stones
     #[arg(long, value_name = "DIR", hide = true)]
     pub faults: Option<PathBuf>,
     /// Seconds that the cluster may take until it serves

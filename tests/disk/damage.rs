@@ -246,6 +246,25 @@ fn what_was_promised_is_not_cut_before_the_machine_says_so() {
     }
 }
 
+/// What helps the last member of an ISR, once nobody has a sound copy any more: its mark becomes that of a cut.
+#[test]
+fn a_damaged_log_whose_mark_is_renamed_is_cut_where_the_damage_begins() {
+    let scratch = Scratch::new("given-up");
+    let size = batch(0).size();
+    let folder = scratch.next();
+    promised(&folder, 10);
+    flip(&folder.join(FIRST), size + 70);
+    assert!(start_broker(&folder).unwrap().0.partitions[&partition()].damaged);
+    std::fs::rename(folder.join("orders-0/damaged"), folder.join("orders-0/cut")).unwrap();
+    let (image, served) = start_broker(&folder).unwrap();
+    let log = &image.partitions[&partition()];
+    assert_eq!((log.damaged, log.log_end, served.len() as u64), (false, Offset(2), size));
+    assert!(!image.cuts.is_empty());
+    let (image, served) = start_broker(&folder).unwrap();
+    let log = &image.partitions[&partition()];
+    assert_eq!((log.damaged, log.log_end, served.len() as u64, image.cuts), (false, Offset(2), size, Vec::new()));
+}
+
 /// A power loss tears what was not synced, never what lies below the recovery point.
 #[test]
 fn a_torn_end_is_cut_at_once_above_the_recovery_point_only() {

@@ -21,19 +21,19 @@ pub fn open(folder: &Path, hold: Hold) -> Result<FileDisk, String> {
     FileDisk::open(folder, &identity(), hold, Arc::new(|_, _| {}))
 }
 
-type Told = mpsc::Receiver<(Lane, Result<(), DiskError>)>;
+pub type Told = mpsc::Receiver<(Lane, Result<(), DiskError>)>;
 
-fn open_heard(folder: &Path, hold: Hold) -> (FileDisk, Told) {
+pub fn open_heard(folder: &Path, hold: Hold) -> (FileDisk, Told) {
     let (tell, told) = mpsc::channel();
     let done = Arc::new(move |lane, result| drop(tell.send((lane, result))));
     (FileDisk::open(folder, &identity(), hold, done).unwrap(), told)
 }
 
-fn text(text: &'static str) -> [Bytes; 1] {
+pub fn text(text: &'static str) -> [Bytes; 1] {
     [Bytes::from_static(text.as_bytes())]
 }
 
-fn log() -> Lane {
+pub fn log() -> Lane {
     Lane::Log(TopicPartition::new("orders", 0))
 }
 
@@ -143,6 +143,26 @@ fn a_folder_of_something_else_is_left_alone() {
     let refused = open(&folder, Hold::PageCache).unwrap_err();
     assert!(refused.contains("is no node's") && refused.contains("photos-2024"), "{refused}");
     assert_eq!(files_below(&folder), ["photos-2024/1.jpg"], "nothing was written into it");
+}
+
+/// It is the file that is sealed: whoever mends what it says makes another.
+#[test]
+fn a_small_file_is_mended_by_another_in_its_place() {
+    let scratch = Scratch::new("mended");
+    let folder = scratch.next();
+    let mut disk = open(&folder, Hold::PageCache).unwrap();
+    disk.replace(&log(), "orders-0/partition.metadata", &text("version: 0"));
+    disk.sync_everything().unwrap();
+    drop(disk);
+    let file = folder.join("orders-0/partition.metadata");
+    std::fs::write(&file, "version: 0\n").unwrap();
+    let refused = open(&folder, Hold::PageCache).unwrap_err();
+    assert_eq!(refused, format!("{} is damaged: it does not hold what was written into it", file.display()));
+    std::fs::rename(&file, scratch.next()).unwrap();
+    std::fs::write(&file, "version: 0\n").unwrap();
+    let mut disk = open(&folder, Hold::PageCache).unwrap();
+    let file = disk.open(&log(), "orders-0/partition.metadata");
+    assert_eq!(disk.read_all(file).unwrap(), "version: 0\n");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod keeper;
 mod outage;
 mod rot;
 mod scratch;
+mod waste;
 
 use bytes::Bytes;
 use glasshouse_core::api::storage::Lane;

@@ -22,10 +22,17 @@ pub(super) enum Act {
         slot: Arc<Slot>,
         to: u64,
     },
-    /// `last`: nothing is left in its folder.
+    /// `last`: nothing is left in its folder. `at_once`: it is the present thread that unlinks.
     Remove {
         slot: Arc<Slot>,
         last: bool,
+        at_once: bool,
+    },
+    /// All files of a log's folder, of which `slot` is the last one.
+    RemoveLog {
+        slot: Arc<Slot>,
+        others: Vec<Arc<Slot>>,
+        folder: String,
     },
     Replace {
         slot: Arc<Slot>,
@@ -44,6 +51,7 @@ impl Act {
             | Act::Write { slot, .. }
             | Act::Truncate { slot, .. }
             | Act::Remove { slot, .. }
+            | Act::RemoveLog { slot, .. }
             | Act::Replace { slot, .. } => slot,
         }
     }
@@ -53,7 +61,7 @@ impl Act {
         let parts = match self {
             Act::Write { parts, .. } => parts,
             Act::Replace { contents, .. } => contents,
-            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => return 0,
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } | Act::RemoveLog { .. } => return 0,
         };
         parts.iter().map(|part| part.len() as u64).sum()
     }
@@ -103,10 +111,10 @@ impl Dirty {
                 file.set_len(*to).map_err(|error| slot.trouble("truncating", &error))?;
                 self.wrote(slot, file);
             }
-            Act::Remove { slot, last } => {
-                slot.remove()?;
-                self.files.remove(&slot.id);
-                self.derived.remove(&slot.id);
+            Act::Remove { slot, last, at_once } => {
+                // What is put aside in a folder would keep it from being removed.
+                slot.remove(*at_once || *last)?;
+                self.forget(slot);
                 self.entry(slot, false);
                 let folder = slot.folder();
                 // A folder that is in use again, or holds what is not ours, stays.
@@ -114,6 +122,14 @@ impl Dirty {
                     self.folders.remove(&folder);
                     self.folders.extend(folder.parent().map(PathBuf::from));
                 }
+            }
+            Act::RemoveLog { slot, others, folder } => {
+                let ground = slot.ground();
+                let slots: Vec<Arc<Slot>> = others.iter().chain([slot]).cloned().collect();
+                ground.remove_log(folder, &slots)?;
+                slots.iter().for_each(|slot| self.forget(slot));
+                self.folders.remove(&ground.root.join(folder));
+                self.folders.insert(ground.root.clone());
             }
             Act::Replace { slot, contents, old, barrier } => {
                 if *barrier {
@@ -129,6 +145,12 @@ impl Dirty {
             }
         }
         Ok(())
+    }
+
+    /// It is gone: nobody need make it durable.
+    fn forget(&mut self, slot: &Slot) {
+        self.files.remove(&slot.id);
+        self.derived.remove(&slot.id);
     }
 
     fn wrote(&mut self, slot: &Arc<Slot>, file: Arc<File>) {

@@ -56,12 +56,14 @@ impl Entry {
         }
     }
 
-    /// A file that was found belongs to the lane that opens it first.
-    pub(super) fn adopt(&mut self, lane: usize, keeps: bool) {
-        if self.lane.is_none() {
+    /// A file that was found belongs to the lane that opens it first. Returns whether this one does.
+    pub(super) fn adopt(&mut self, lane: usize, keeps: bool) -> bool {
+        let first = self.lane.is_none();
+        if first {
             self.lane = Some(lane);
             self.keeps = keeps;
         }
+        first
     }
 
     pub(super) fn end(&self) -> u64 {

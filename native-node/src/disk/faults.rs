@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 const FULL: &str = "full";
 /// What is written may or may not become durable; nobody is told that it did.
 const FDATASYNC: &str = "fdatasync";
+/// What was removed keeps its room.
+const UNLINK: &str = "unlink";
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -65,10 +67,18 @@ impl Faults {
         if self.say(FDATASYNC)? { Err(Errno::IO.into()) } else { Ok(rustix::fs::syncfs(folder)?) }
     }
 
+    /// Whether what was removed can be unlinked.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn unlink(&self) -> io::Result<()> {
+        if self.say(UNLINK)? { Err(Errno::IO.into()) } else { Ok(()) }
+    }
+
     fn say(&self, fault: &str) -> io::Result<bool> {
         let Some(file) = self.file.get() else { return Ok(false) };
         match fs::read_to_string(file) {
-            Ok(said) if [FULL, FDATASYNC].contains(&said.trim()) => Ok(said.trim() == fault),
+            Ok(said) if [FULL, FDATASYNC, UNLINK].contains(&said.trim()) => Ok(said.trim() == fault),
             Ok(other) => Err(io::Error::other(format!("{} says {other:?}, which is no fault", file.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

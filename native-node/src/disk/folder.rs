@@ -1,6 +1,7 @@
 //! Taking a node's folder: the lock against a second process, whose folder it is, and what lies in it.
 
 use super::slot::Leftover;
+use super::waste::{self, Piece};
 use super::{Identity, seal};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -36,6 +37,8 @@ pub(super) struct Found {
 pub(super) struct Contents {
     pub(super) files: Vec<Found>,
     pub(super) folders: Vec<PathBuf>,
+    /// Was removed, and not unlinked.
+    pub(super) waste: Vec<Piece>,
     leftovers: Vec<(PathBuf, Leftover)>,
 }
 
@@ -173,11 +176,15 @@ impl Contents {
             }
             let (path, name) = (entry.path(), format!("{prefix}{name}"));
             let about = fs::metadata(&path)?;
-            if about.is_dir() {
+            if about.is_dir() && prefix.is_empty() && waste::is_deleted_log(&name) {
+                self.waste.push(Piece::Folder(path));
+            } else if about.is_dir() {
                 self.walk(&path, &format!("{name}/"))?;
                 self.folders.push(path);
             } else if let Some(leftover) = Leftover::parse(&name) {
                 self.leftovers.push((path, leftover));
+            } else if about.is_file() && waste::is_deleted_file(&name) {
+                self.waste.push(Piece::File(path));
             } else if about.is_file() {
                 self.files.push(Found { name, len: about.len(), inode: about.ino() });
             }

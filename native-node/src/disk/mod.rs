@@ -8,8 +8,9 @@
 //!
 //! Appends are kept as the shared bytes they came in and are written by one vectored write for each file and flush. A
 //! replaced file takes its name when it is durable: on the journal, where that is a barrier, within `flush`; on any
-//! other lane on a sync thread. Knows nothing of what the bytes mean, but for two things: an index can be made anew, and
-//! the mark of a clean stop must not be on the disk before everything else is.
+//! other lane on a sync thread. What is removed has lost its name after `flush`; its room is given back by a thread of its
+//! own (`waste`). Knows nothing of what the bytes mean, but for three things: an index can be made anew, a log has a folder
+//! to itself, and the mark of a clean stop must not be on the disk before everything else is.
 
 mod act;
 mod bytes_at;
@@ -22,10 +23,14 @@ mod settle;
 mod slot;
 mod sync;
 mod tail;
+#[cfg(test)]
+mod tests;
+mod waste;
 
 use act::{Act, Dirty, is_derived};
 use bytes::Bytes;
 use entry::Entry;
+use faults::Faults;
 pub(crate) use folder::put;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::NodeId;
@@ -34,16 +39,17 @@ use glasshouse_core::store::disk::{Disk, DiskError, Extent, FileId, FileName};
 use glasshouse_core::store::small_file::CLEAN_SHUTDOWN;
 use recent::Recent;
 use slot::{Ground, Slot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use sync::{Job, Syncer};
+use waste::Waste;
 
 /// Files that are written and not synced, over which they are synced though nobody asks (`flush = kafka`).
 const DIRTY_FILES: usize = 256;
-/// Jobs that nobody has begun, over which this thread helps before it goes on: each may hold files open.
+/// Jobs that nobody has begun, over which this thread helps until half of them are: each may hold files open.
 const JOBS: usize = 256;
 /// Bytes that a lane may hold back with [`Hold::Process`], over which they are written though nobody asks.
 const HELD_BYTES: u64 = 64 << 20;
@@ -77,6 +83,10 @@ pub struct FileDisk {
     next_file: u64,
     lane_at: BTreeMap<Lane, usize>,
     lanes: Vec<LaneState>,
+    /// Places among the lanes that are free again.
+    spare: Vec<usize>,
+    /// Lanes whose logs were deleted, and which are to be let go of.
+    ended: BTreeSet<usize>,
     /// Accepted and not flushed, in order.
     ops: Vec<Op>,
     /// Lanes in which a file waits for its name since the flush began.
@@ -98,6 +108,8 @@ pub struct FileDisk {
 
 struct LaneState {
     lane: Lane,
+    /// Files that belong to it.
+    files: u64,
     dirty: Dirty,
     /// With [`Hold::Process`]: submitted, and not given to a sync thread yet.
     held: Vec<Act>,
@@ -110,7 +122,17 @@ enum Op {
     /// What the file's tail holds beyond what was submitted.
     Write(FileId),
     Truncate(FileId, u64),
-    Remove(Arc<Slot>, usize),
+    Remove {
+        slot: Arc<Slot>,
+        lane: usize,
+        last: bool,
+    },
+    RemoveLog {
+        slot: Arc<Slot>,
+        others: Vec<Arc<Slot>>,
+        folder: String,
+        lane: usize,
+    },
     Replace {
         slot: Arc<Slot>,
         lane: usize,
@@ -132,10 +154,15 @@ impl FileDisk {
     /// One sentence for the operator.
     pub fn open(folder: &Path, identity: &Identity, hold: Hold, done: Done) -> Result<FileDisk, String> {
         let (lock, contents) = folder::take(folder, identity)?;
-        let ground = Ground::new(folder.to_path_buf())
+        let lock = Arc::new(lock);
+        let faults = Arc::new(Faults::default());
+        let seed = getrandom::u64().map_err(|error| format!("no entropy: {error}"))?;
+        let (root, name) = (folder.to_path_buf(), format!("{} waste", identity.node));
+        let waste = Waste::new(root.clone(), seed, name, faults.clone(), done.clone(), lock.clone());
+        let ground = Ground::new(root, faults, waste)
             .map_err(|error| format!("the folder {} cannot be used: {error}", folder.display()))?;
         let mut disk = FileDisk {
-            syncer: Syncer::new(format!("{} sync", identity.node), done, Arc::new(lock)),
+            syncer: Syncer::new(format!("{} sync", identity.node), done, lock),
             ground: Arc::new(ground),
             hold,
             names: BTreeMap::new(),
@@ -143,6 +170,8 @@ impl FileDisk {
             next_file: 0,
             lane_at: BTreeMap::new(),
             lanes: Vec::new(),
+            spare: Vec::new(),
+            ended: BTreeSet::new(),
             ops: Vec::new(),
             naming: Vec::new(),
             dirty_files: 0,
@@ -160,6 +189,7 @@ impl FileDisk {
             disk.names.insert(name, id);
             disk.files.insert(id, Entry::found(Arc::new(slot), found.len));
         }
+        disk.ground.waste.give(contents.waste);
         Ok(disk)
     }
 
@@ -182,8 +212,18 @@ impl FileDisk {
         if let Some(at) = self.lane_at.get(lane) {
             return *at;
         }
-        let at = self.lanes.len();
-        self.lanes.push(LaneState { lane: lane.clone(), dirty: Dirty::default(), held: Vec::new(), held_bytes: 0 });
+        let state =
+            LaneState { lane: lane.clone(), files: 0, dirty: Dirty::default(), held: Vec::new(), held_bytes: 0 };
+        let at = match self.spare.pop() {
+            Some(at) => {
+                self.lanes[at] = state;
+                at
+            }
+            None => {
+                self.lanes.push(state);
+                self.lanes.len() - 1
+            }
+        };
         self.lane_at.insert(lane.clone(), at);
         at
     }
@@ -198,6 +238,7 @@ impl FileDisk {
         let slot = Arc::new(Slot::new(id, name.clone(), self.ground.clone()));
         let keeps = self.keeps(lane, &name);
         self.files.insert(id, Entry::new(slot.clone(), lane, keeps));
+        self.lanes[lane].files += 1;
         let old = self.names.insert(name, id).and_then(|old| self.forget(old));
         (slot, old)
     }
@@ -212,6 +253,9 @@ impl FileDisk {
     fn forget(&mut self, id: FileId) -> Option<Arc<Slot>> {
         let mut entry = self.files.remove(&id)?;
         self.recent.forget(&mut entry);
+        if let Some(lane) = entry.lane {
+            self.lanes[lane].files -= 1;
+        }
         Some(entry.slot)
     }
 
@@ -228,9 +272,14 @@ impl FileDisk {
                 let Some(entry) = self.files.get(&id) else { return Ok(()) };
                 (entry.lane.expect("a file that was opened has a lane"), Act::Truncate { slot: entry.slot.clone(), to })
             }
-            Op::Remove(slot, lane) => {
-                let last = self.is_last(&slot.name);
-                (lane, Act::Remove { slot, last })
+            Op::Remove { slot, lane, last } => {
+                // A keeper has few files to remove, and another name would not hide one from ZooKeeper's tools.
+                let is_of_log = matches!(self.lanes[lane].lane, Lane::Log(_));
+                (lane, Act::Remove { slot, last, at_once: self.hold == Hold::Process || !is_of_log })
+            }
+            Op::RemoveLog { slot, others, folder, lane } => {
+                self.ended.insert(lane);
+                (lane, Act::RemoveLog { slot, others, folder })
             }
             Op::Replace { slot, lane, contents, old } => {
                 let barrier = self.lanes[lane].lane == Lane::Journal;
@@ -261,12 +310,35 @@ impl FileDisk {
         Ok(())
     }
 
-    /// Whether no other name lies in the folder of this one.
-    fn is_last(&self, name: &str) -> bool {
-        let Some((folder, _)) = name.rsplit_once('/') else { return false };
+    /// Whether no name lies in the folder.
+    fn is_empty(&self, folder: &str) -> bool {
         let prefix = format!("{folder}/");
         let next = self.names.range(FileName::from(prefix.as_str())..).next();
         next.is_none_or(|(name, _)| !name.starts_with(&prefix))
+    }
+
+    /// The removal of a file that has lost its name. With the last one of a log the folder goes as a whole, and with it
+    /// what was to be removed before: a thousand files cost one change of a name. (Where threads write for each lane as
+    /// it comes, another lane's may have put a file of the next log into the folder already.)
+    fn removal(&mut self, lane: usize, slot: Arc<Slot>) -> Op {
+        if self.hold == Hold::PageCache
+            && let Lane::Log(partition) = &self.lanes[lane].lane
+            && let folder = partition.to_string()
+            && slot.is_below(&folder)
+            && self.is_empty(&folder)
+        {
+            let mut others = Vec::new();
+            self.ops.retain(|op| match op {
+                Op::Remove { slot, lane: of, .. } if *of == lane && slot.is_below(&folder) => {
+                    others.push(slot.clone());
+                    false
+                }
+                _ => true,
+            });
+            return Op::RemoveLog { slot, others, folder, lane };
+        }
+        let last = slot.name.rsplit_once('/').is_some_and(|(folder, _)| self.is_empty(folder));
+        Op::Remove { slot, lane, last }
     }
 
     /// The page cache holds it now.
@@ -274,7 +346,7 @@ impl FileDisk {
         let id = act.slot().id;
         match act {
             Act::Write { .. } | Act::Replace { .. } => self.recent.keep(id, &mut self.files),
-            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => {}
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } | Act::RemoveLog { .. } => {}
         }
         if let Some(entry) = self.files.get(&id) {
             self.recent.opened(entry, &self.files);
@@ -321,7 +393,7 @@ impl FileDisk {
                     }
                 }
                 if self.syncer.waiting() > JOBS {
-                    self.syncer.drain()?;
+                    self.syncer.drain_to(JOBS / 2)?;
                 }
                 if self.dirty_files > DIRTY_FILES {
                     for at in 0..self.lanes.len() {
@@ -345,6 +417,33 @@ impl FileDisk {
         }
         Ok(())
     }
+
+    /// Forgets the lanes of deleted logs, of which a broker may see more than it will ever have at once. What such a lane
+    /// owes goes to a sync thread, ahead of what the next log of its name does; not all at once, where many are deleted.
+    fn let_go(&mut self) -> Result<(), DiskError> {
+        if self.ended.is_empty() {
+            return Ok(());
+        }
+        let mut room = (JOBS / 2).saturating_sub(self.syncer.waiting());
+        while room > 0
+            && let Some(at) = self.ended.pop_first()
+        {
+            // There may be a log of the name again.
+            if self.lanes[at].files > 0 {
+                continue;
+            }
+            let dirty = self.lanes[at].dirty.take();
+            if !dirty.is_empty() {
+                room -= 1;
+                self.submit_job(at, dirty, false)?;
+            }
+            // Indexes that nobody has to sync any more.
+            self.lanes[at].dirty = Dirty::default();
+            self.lane_at.remove(&self.lanes[at].lane);
+            self.spare.push(at);
+        }
+        Ok(())
+    }
 }
 
 /// Where the files end that acts write to.
@@ -355,7 +454,7 @@ fn ends(acts: &[Act]) -> Vec<(FileId, u64)> {
         match act {
             Act::Write { at, .. } => drop(ends.insert(id, at + act.bytes())),
             Act::Replace { .. } => drop(ends.insert(id, act.bytes())),
-            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } => {}
+            Act::Create(_) | Act::Truncate { .. } | Act::Remove { .. } | Act::RemoveLog { .. } => {}
         }
     }
     ends.into_iter().collect()
@@ -366,8 +465,10 @@ impl Disk for FileDisk {
         let lane = self.lane(lane);
         if let Some(id) = self.names.get(name).copied() {
             let keeps = self.keeps(lane, name);
-            if let Some(entry) = self.files.get_mut(&id) {
-                entry.adopt(lane, keeps);
+            if let Some(entry) = self.files.get_mut(&id)
+                && entry.adopt(lane, keeps)
+            {
+                self.lanes[lane].files += 1;
             }
             return id;
         }
@@ -407,12 +508,13 @@ impl Disk for FileDisk {
     }
 
     fn remove(&mut self, lane: &Lane, name: &str) {
-        let lane = self.lane(lane);
         if let Some(slot) = self.names.remove(name).and_then(|id| self.forget(id)) {
             if self.last_words.as_ref().is_some_and(|act| act.slot().id == slot.id) {
                 self.last_words = None;
             }
-            self.ops.push(Op::Remove(slot, lane));
+            let lane = self.lane(lane);
+            let removal = self.removal(lane, slot);
+            self.ops.push(removal);
         }
     }
 
@@ -429,13 +531,26 @@ impl Disk for FileDisk {
         if ops.capacity() <= 1024 {
             self.ops = ops;
         }
-        self.in_background()
+        self.in_background()?;
+        self.let_go()
     }
 
     fn begin_sync(&mut self, lane: &Lane) {
-        let at = self.lane(lane);
-        let dirty = self.lanes[at].dirty.take();
-        if let Err(error) = self.submit_job(at, dirty, true) {
+        let begun = match self.lane_at.get(lane).copied() {
+            Some(at) => {
+                let dirty = self.lanes[at].dirty.take();
+                self.submit_job(at, dirty, true)
+            }
+            // Nothing was done on it, or its log is deleted: what it owes, threads have been given.
+            None => self.syncer.submit(Job {
+                lane: lane.clone(),
+                acts: Vec::new(),
+                dirty: Dirty::default(),
+                report: true,
+                finished: None,
+            }),
+        };
+        if let Err(error) = begun {
             self.failed = Some(error);
         }
     }
@@ -469,6 +584,12 @@ impl Disk for FileDisk {
 
     fn exists(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+}
+
+impl Drop for FileDisk {
+    fn drop(&mut self) {
+        self.ground.waste.stop();
     }
 }
 

@@ -6,9 +6,11 @@
 //! throws away what was torn.
 
 use super::faults::Faults;
+use super::waste::{Piece, Waste, deleted_file};
 use super::{bytes_at, seal};
 use bytes::Bytes;
 use glasshouse_core::store::disk::{DiskError, FileId, FileName};
+use glasshouse_core::store::small_file::PARTITION_METADATA;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +27,8 @@ pub(super) struct Ground {
     pub(super) root: PathBuf,
     /// Open from the start: what of the file system could not be written back since, a sync of it all reports here.
     folder: File,
-    pub(super) faults: Faults,
+    pub(super) faults: Arc<Faults>,
+    pub(super) waste: Waste,
     /// Held by whoever changes what a name means.
     names: Mutex<()>,
     aside: AtomicU64,
@@ -34,9 +37,9 @@ pub(super) struct Ground {
 impl Ground {
     /// # Errors
     /// The folder cannot be opened.
-    pub(super) fn new(root: PathBuf) -> io::Result<Ground> {
+    pub(super) fn new(root: PathBuf, faults: Arc<Faults>, waste: Waste) -> io::Result<Ground> {
         let folder = File::open(&root)?;
-        Ok(Ground { root, folder, faults: Faults::default(), names: Mutex::new(()), aside: AtomicU64::new(0) })
+        Ok(Ground { root, folder, faults, waste, names: Mutex::new(()), aside: AtomicU64::new(0) })
     }
 
     /// Makes the whole file system durable in one go, where there are too many files to sync each.
@@ -45,6 +48,42 @@ impl Ground {
     /// Of the disk.
     pub(super) fn sync_all(&self) -> Result<(), DiskError> {
         self.faults.sync_all(&self.folder).map_err(|error| trouble(&self.root, "syncfs", &error))
+    }
+
+    /// Removes a log's folder, which is below the root, with everything in it: from now on it has another name, and
+    /// another thread unlinks the files. Those with a slot are these.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(super) fn remove_log(&self, log: &str, slots: &[Arc<Slot>]) -> Result<(), DiskError> {
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().for_each(|slot| slot.lose());
+        let (path, deleted) = (self.root.join(log), self.waste.path_of_log(log));
+        match fs::rename(&path, &deleted) {
+            Ok(()) => self.waste.give([Piece::Folder(deleted)]),
+            // It never came to be.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // A full disk has no room for another name either. What a crash leaves without this file is no log.
+            Err(_) => {
+                unlink(&path.join(PARTITION_METADATA))?;
+                fs::remove_dir_all(&path).map_err(|error| trouble(&path, "removing", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file: now, or by another name and another thread.
+    fn discard(&self, path: &Path, at_once: bool) -> Result<(), DiskError> {
+        if at_once {
+            return unlink(path);
+        }
+        let deleted = deleted_file(path);
+        match fs::rename(path, &deleted) {
+            Ok(()) => self.waste.give([Piece::File(deleted)]),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => return unlink(path),
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +143,11 @@ impl Slot {
     /// The folder it lies in.
     pub(super) fn folder(&self) -> PathBuf {
         self.path().parent().map_or_else(|| self.ground.root.clone(), Path::to_path_buf)
+    }
+
+    /// Whether it lies in this folder, or below it.
+    pub(super) fn is_below(&self, folder: &str) -> bool {
+        self.name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Why something could not be done with it.
@@ -254,30 +298,39 @@ impl Slot {
         Ok(())
     }
 
-    /// Removes it, if it is there.
+    /// Removes it, if it is there; what takes time of that is left to another thread unless it is to be done at once.
     ///
     /// # Errors
     /// Of the disk.
-    pub(super) fn remove(&self) -> Result<(), DiskError> {
+    pub(super) fn remove(&self, at_once: bool) -> Result<(), DiskError> {
         let _names = self.ground.names.lock().unwrap_or_else(PoisonError::into_inner);
-        self.unname()
+        self.unname(at_once)
     }
 
-    fn unname(&self) -> Result<(), DiskError> {
+    fn unname(&self, at_once: bool) -> Result<(), DiskError> {
         let mut state = self.state();
         state.file = None;
         match std::mem::replace(&mut state.place, Place::Gone) {
             Place::Nowhere | Place::Gone => Ok(()),
             Place::Aside { path, over } => {
                 unlink(&path)?;
-                over.map_or(Ok(()), |over| over.unname())
+                over.map_or(Ok(()), |over| over.unname(at_once))
             }
             Place::Here => {
                 let path = self.path();
                 // Another lane may have given the name to another file already.
                 let mine = fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == state.inode);
-                if mine { unlink(&path) } else { Ok(()) }
+                if mine { self.ground.discard(&path, at_once) } else { Ok(()) }
             }
+        }
+    }
+
+    /// Its folder is removed, whatever is in it.
+    fn lose(&self) {
+        let mut state = self.state();
+        state.file = None;
+        if let Place::Aside { over: Some(over), .. } = std::mem::replace(&mut state.place, Place::Gone) {
+            over.lose();
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Threads of one node. More would not make the disk faster.
 const WORKERS: usize = 6;
 /// Bytes of a thread's stack.
-const STACK: usize = 128 * 1024;
+pub(super) const STACK: usize = 128 * 1024;
 
 /// What is done for one lane.
 #[derive(Debug)]
@@ -136,9 +136,21 @@ impl Syncer {
     /// # Errors
     /// Of any job since the last time.
     pub(super) fn drain(&self) -> Result<(), DiskError> {
+        self.help(|queue| queue.jobs.is_empty() && queue.busy.is_empty())
+    }
+
+    /// As [`drain`](Syncer::drain), but only until no more than so many wait.
+    ///
+    /// # Errors
+    /// Of any job since the last time.
+    pub(super) fn drain_to(&self, few: usize) -> Result<(), DiskError> {
+        self.help(|queue| queue.jobs.len() <= few)
+    }
+
+    fn help(&self, is_enough: impl Fn(&Queue) -> bool) -> Result<(), DiskError> {
         let mut told = Vec::new();
         let mut queue = self.shared.queue();
-        loop {
+        while !is_enough(&queue) {
             if let Some(mut job) = queue.next() {
                 drop(queue);
                 let result = job.run();
@@ -153,8 +165,6 @@ impl Syncer {
                         finished: None,
                     });
                 }
-            } else if queue.busy.is_empty() {
-                break;
             } else {
                 queue = self.shared.quiet.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }

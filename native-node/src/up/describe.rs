@@ -5,7 +5,13 @@ use super::usage;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// More than any description of a cluster.
+const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// A cluster that `glasshouse up` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,16 +107,42 @@ impl Cluster {
         text
     }
 
+    /// Whether its control says that it is the one, or says nothing: somebody listens who may only be slow.
+    fn may_answer(&self) -> bool {
+        let Ok(control) = self.control.parse::<SocketAddr>() else { return true };
+        let ask = || -> std::io::Result<Vec<u8>> {
+            let mut stream = TcpStream::connect_timeout(&control, ANSWERS_WITHIN)?;
+            stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+            stream.write_all(format!("GET /cluster HTTP/1.1\r\nHost: {control}\r\n\r\n").as_bytes())?;
+            let mut answer = Vec::new();
+            stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        match ask() {
+            Ok(answer) => {
+                let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+                let told = body.and_then(|body| serde_json::from_slice::<Cluster>(body).ok());
+                told.is_some_and(|told| told.pid == self.pid && told.cluster == self.cluster)
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+
     fn target(&self) -> &str {
         self.nodes.last().map_or("keeper-1", |node| &node.name)
     }
 }
 
-/// Two clusters do not share a folder.
+/// How long a cluster may take to say that it is the one.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Two clusters do not share a folder. What is left of one that was killed is no hindrance, though its number may be some
+/// other process's now.
 pub(super) fn refuse_running(data: &Path) -> Result<()> {
     let Ok(cluster) = Cluster::read(data) else { return Ok(()) };
     let pid = i32::try_from(cluster.pid).ok().and_then(rustix::process::Pid::from_raw);
-    if pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) && cluster.pid != std::process::id() {
+    let is_there = pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+    if is_there && cluster.pid != std::process::id() && cluster.may_answer() {
         return Err(usage(format!("{} belongs to a cluster that runs (process {})", data.display(), cluster.pid)));
     }
     Ok(())

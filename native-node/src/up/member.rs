@@ -24,19 +24,10 @@ pub struct End {
     pub at: usize,
     /// Which of its runs.
     pub run: u32,
-    pub kind: EndKind,
+    /// It was told to stop, and did.
+    pub in_order: bool,
     /// A clause: "was killed by signal 9".
     pub how: String,
-}
-
-/// Whose doing the end was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndKind {
-    InOrder,
-    /// Somebody's who killed it (-9, or a stone).
-    Killed,
-    /// Its own.
-    Failed,
 }
 
 /// A node that runs.
@@ -141,12 +132,12 @@ fn thread(config: NodeConfig, sockets: Sockets, at: usize, run: u32, ends: mpsc:
     let running = node::start(config, sockets).map_err(|why| anyhow!(why))?;
     let watched = running.clone();
     tokio::spawn(async move {
-        let (kind, how) = match watched.ended().await {
-            Ended::InOrder => (EndKind::InOrder, "stopped in order".to_owned()),
-            Ended::Killed => (EndKind::Killed, "was killed by a stone".to_owned()),
-            Ended::Halted(why) => (EndKind::Failed, format!("cannot go on: {why}")),
+        let (in_order, how) = match watched.ended().await {
+            Ended::InOrder => (true, "stopped in order".to_owned()),
+            Ended::Killed => (false, "was killed by a stone".to_owned()),
+            Ended::Halted(why) => (false, format!("cannot go on: {why}")),
         };
-        let _ = ends.send(End { at, run, kind, how });
+        let _ = ends.send(End { at, run, in_order, how });
     });
     Ok(Body { kind: Kind::Thread(running), pid: std::process::id() })
 }
@@ -176,27 +167,24 @@ fn child(
     let (number, pid) = id.ok_or_else(|| anyhow!("{me} has no process id"))?;
     let words = parent.try_clone().context("no socket pair")?;
     tokio::spawn(async move {
-        let (kind, mut how) = watch(&mut child).await;
+        let (in_order, mut how) = watch(&mut child).await;
         if let Some(why) = inherit::hear_why(words) {
             how = format!("{how}: {}", why.strip_prefix(&format!("{me}: ")).unwrap_or(&why));
         }
-        let _ = ends.send(End { at, run, kind, how });
+        let _ = ends.send(End { at, run, in_order, how });
     });
     Ok(Body { kind: Kind::Child { pid, parent, sockets: Some(sockets) }, pid: number })
 }
 
-async fn watch(child: &mut Child) -> (EndKind, String) {
+async fn watch(child: &mut Child) -> (bool, String) {
     use std::os::unix::process::ExitStatusExt;
     match child.wait().await {
-        Err(error) => (EndKind::Failed, format!("cannot be waited for: {error}")),
-        Ok(status) if status.success() => (EndKind::InOrder, "stopped in order".to_owned()),
+        Err(error) => (false, format!("cannot be waited for: {error}")),
+        Ok(status) if status.success() => (true, "stopped in order".to_owned()),
         Ok(status) => match (status.signal(), status.code()) {
-            (Some(signal), _) => {
-                let kind = if signal == Signal::KILL.as_raw() { EndKind::Killed } else { EndKind::Failed };
-                (kind, format!("was killed by signal {signal}"))
-            }
-            (None, Some(code)) => (EndKind::Failed, format!("ended with code {code}")),
-            (None, None) => (EndKind::Failed, format!("ended: {status}")),
+            (Some(signal), _) => (false, format!("was killed by signal {signal}")),
+            (None, Some(code)) => (false, format!("ended with code {code}")),
+            (None, None) => (false, format!("ended: {status}")),
         },
     }
 }

@@ -4,7 +4,7 @@
 use super::Args;
 use super::control::{Control, Order, Ordered};
 use super::describe::{Cluster, Node};
-use super::member::{Body, End, EndKind, How};
+use super::member::{Body, End, How};
 use super::plan::{Plan, Planned};
 use super::ready;
 use crate::config::{NodeConfig, Role};
@@ -40,6 +40,8 @@ struct Member {
     pause: Duration,
     /// It was killed on purpose: an end that is no news.
     expected: bool,
+    /// A stone has killed it.
+    thrown: bool,
     /// We have killed it because it was to stop and did not, or because nobody would wait.
     cut_short: bool,
     /// When it is started again.
@@ -94,6 +96,7 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
         since: Instant::now(),
         pause: RESTART_AFTER.0,
         expected: false,
+        thrown: false,
         cut_short: false,
         again: None,
     };
@@ -180,7 +183,7 @@ impl Supervisor {
     fn start(&mut self, at: usize, wait: bool) -> Result<()> {
         let member = &mut self.members[at];
         member.run += 1;
-        (member.since, member.expected, member.again) = (Instant::now(), false, None);
+        (member.since, member.expected, member.thrown, member.again) = (Instant::now(), false, false, None);
         member.body = Some(Body::start(&mut member.planned, at, member.run, &self.how, wait)?);
         Ok(())
     }
@@ -414,10 +417,6 @@ impl Supervisor {
             return;
         }
         member.body = None;
-        if end.kind == EndKind::Killed {
-            // Whoever kills nodes wants to see them come back; that is no series of failures.
-            member.pause = RESTART_AFTER.0;
-        }
         if !member.expected {
             self.report(end.at, &end.how, "");
         }
@@ -430,8 +429,10 @@ impl Supervisor {
         let member = &mut self.members[at];
         tracing::warn!(node = %name, "{how}");
         if self.args.restart {
-            let lasted = member.since.elapsed() >= LASTED;
-            member.pause = if lasted { RESTART_AFTER.0 } else { member.pause };
+            // Whoever throws stones at nodes wants to see them come back. (Not every kill is somebody's wish: a system
+            // without memory for the node kills it each time.)
+            let calm = member.thrown || member.since.elapsed() >= LASTED;
+            member.pause = if calm { RESTART_AFTER.0 } else { member.pause };
             member.again = Some(Instant::now() + member.pause);
             eprintln!("glasshouse: {name} {how}; it is started again in {} ms{rest}", member.pause.as_millis());
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
@@ -461,7 +462,7 @@ impl Supervisor {
             (Order::Kill, Some(body)) => {
                 body.kill().await;
                 // With --restart a stone is an end like any other.
-                member.expected = !self.args.restart;
+                (member.expected, member.thrown) = (!self.args.restart, true);
             }
             (Order::Pause(paused), Some(body)) => body.pause(paused),
             (Order::Kill | Order::Pause(_), None) => return Err(format!("{on} is down")),
@@ -469,7 +470,8 @@ impl Supervisor {
                 if let Some(body) = body {
                     body.kill().await;
                 }
-                (member.expected, member.again) = (true, Some(Instant::now() + RESTART_AFTER.0));
+                (member.expected, member.thrown) = (true, true);
+                member.again = Some(Instant::now() + RESTART_AFTER.0);
             }
         }
         Ok(())
@@ -534,7 +536,7 @@ impl Supervisor {
         let member = &mut self.members[end.at];
         if member.run == end.run {
             member.body = None;
-            match (end.kind == EndKind::InOrder, member.cut_short) {
+            match (end.in_order, member.cut_short) {
                 (true, _) => tracing::info!(node = %name, "{}", end.how),
                 (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
                 (false, false) => tracing::warn!(node = %name, "{}", end.how),

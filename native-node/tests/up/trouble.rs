@@ -132,3 +132,52 @@ fn a_broker_of_another_cluster_does_not_register() {
     assert_eq!(String::from_utf8(ids.stdout).unwrap(), "1\n");
     assert_eq!(cluster.stop().0, Some(0));
 }
+
+#[test]
+fn a_node_that_is_killed_whenever_it_starts_is_started_less_and_less_often() {
+    let folder = Folder::new();
+    let (data, errors) = (folder.0.join("data"), folder.0.join("errors"));
+    let file = std::fs::File::create(&errors).unwrap();
+    let arguments = ["--keepers", "1", "--brokers", "1", "--processes", "--restart", "--data", data.to_str().unwrap()];
+    let cluster = Cluster::start_with(&arguments, file.into());
+    // As a system does that is out of memory.
+    let mut killed = None;
+    until("a later pause is longer than the first", || {
+        if let Some(pid) = cluster.pid("broker-1").filter(|pid| Some(*pid) != killed) {
+            signal_to(pid, rustix::process::Signal::KILL);
+            killed = Some(pid);
+        }
+        let said = std::fs::read_to_string(&errors).unwrap();
+        said.contains("was killed by signal 9; it is started again in 400 ms").then_some(())
+    });
+    assert_eq!(cluster.stop().0, Some(0));
+}
+
+#[test]
+fn what_a_killed_cluster_left_behind_is_not_taken_for_one_that_runs() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "1", "--brokers", "0", "--data", data.to_str().unwrap()];
+    let cluster = Cluster::start(&arguments);
+    let told = cluster.told.clone();
+    let why = refused(&[&["up"], &FREE[..], &arguments].concat(), 2);
+    assert!(why.contains(&format!("belongs to a cluster that runs (process {})", told["pid"])), "{why}");
+    assert_eq!(cluster.stop().0, Some(0));
+
+    // Its number is another process's now, and its control's port closed, or that of another cluster.
+    let other = Cluster::start(&["--keepers", "1", "--brokers", "0"]);
+    for control in [&told["control"], &other.told["control"]] {
+        let mut left = told.clone();
+        (left["pid"], left["control"]) = (std::process::id().into(), control.clone());
+        std::fs::write(data.join("cluster.json"), left.to_string()).unwrap();
+        assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+    }
+    // Somebody listens there and says nothing: it may be the one, and only be slow.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut left = told.clone();
+    left["pid"] = std::process::id().into();
+    left["control"] = silent.local_addr().unwrap().to_string().into();
+    std::fs::write(data.join("cluster.json"), left.to_string()).unwrap();
+    refused(&[&["up"], &FREE[..], &arguments].concat(), 2);
+    assert_eq!(other.stop().0, Some(0));
+}
