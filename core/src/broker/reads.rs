@@ -338,7 +338,9 @@ impl Broker {
         self.last_asker += 1;
         let listing = self.last_asker;
         let mut open = 0;
-        let twice = asked_twice(request);
+        let rows =
+            request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|row| (&topic.name, row.partition)));
+        let twice = named_twice(rows);
         let mut topics = Vec::with_capacity(request.topics.len());
         for (at, topic) in request.topics.iter().enumerate() {
             let mut rows = Vec::with_capacity(topic.partitions.len());
@@ -498,11 +500,10 @@ enum Listed {
 
 /// The partitions that a request names more than once, in order: it is a mistake (`duplicatePartitions`), and may not
 /// cost more than it is long.
-fn asked_twice(request: &ListOffsetsRequest) -> Vec<(&Arc<str>, i32)> {
-    let asked = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|row| (&topic.name, row.partition)));
-    let mut asked: Vec<(&Arc<str>, i32)> = asked.collect();
-    sort_by(&mut asked, Ord::cmp);
-    let mut twice: Vec<(&Arc<str>, i32)> = asked.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+pub(super) fn named_twice<'a>(named: impl Iterator<Item = (&'a Arc<str>, i32)>) -> Vec<(&'a Arc<str>, i32)> {
+    let mut named: Vec<(&Arc<str>, i32)> = named.collect();
+    sort_by(&mut named, Ord::cmp);
+    let mut twice: Vec<(&Arc<str>, i32)> = named.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
     twice.dedup();
     twice
 }
@@ -541,7 +542,6 @@ fn partitions_of(request: &FetchRequest) -> impl Iterator<Item = (TopicPartition
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kafka::ListOffsetsTopic;
 
     #[test]
     fn what_the_disk_answers_is_found_again() {
@@ -558,17 +558,10 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_asked_for_once() {
-        let topic = |name: &str, partitions: &[i32]| ListOffsetsTopic {
-            name: name.into(),
-            partitions: partitions
-                .iter()
-                .map(|number| ListOffsetsPartition { partition: *number, ..ListOffsetsPartition::default() })
-                .collect(),
-            ..ListOffsetsTopic::default()
-        };
-        let topics = vec![topic("a", &[0, 1]), topic("b", &[2, 2, 2]), topic("a", &[1, 3])];
-        let request = ListOffsetsRequest { topics, ..ListOffsetsRequest::default() };
-        assert_eq!(asked_twice(&request), [(&"a".into(), 1), (&"b".into(), 2)]);
+    fn a_partition_is_named_once() {
+        let names: [Arc<str>; 2] = ["a".into(), "b".into()];
+        let rows = [(0, 0), (0, 1), (1, 2), (1, 2), (1, 2), (0, 1), (0, 3)];
+        let twice = named_twice(rows.iter().map(|(name, partition)| (&names[*name], *partition)));
+        assert_eq!(twice, [(&"a".into(), 1), (&"b".into(), 2)]);
     }
 }

@@ -8,6 +8,7 @@ use super::metadata::{self, api_versions};
 use super::partition::isr::Change;
 use super::partition::purgatory::{ProducePart, ProduceWait};
 use super::partition::{Context, Partition};
+use super::reads::named_twice;
 use super::{Broker, Call, Timer, topic_names};
 use crate::api::kafka::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, CreateTopicsRequest, DescribeConfigsRequest,
@@ -73,14 +74,18 @@ impl Broker {
             -1..=1 => None,
             _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
         };
+        let rows = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|row| (&topic.name, row.index)));
+        let twice = named_twice(rows);
         let mut parts = Vec::with_capacity(request.topics.len());
         let mut open = 0;
         for topic in &request.topics {
             for wanted in &topic.partitions {
                 let name = TopicPartition { topic: topic.name.clone(), partition: wanted.index };
                 let records = wanted.records.as_ref();
+                let is_repeated = twice.binary_search(&(&topic.name, wanted.index)).is_ok();
                 let part = match (refused, records) {
                     (Some(code), _) => failed_part(name, code),
+                    (None, _) if is_repeated => failed_part(name, ErrorCode::INVALID_REQUEST),
                     (None, None) => failed_part(name, ErrorCode::INVALID_RECORD),
                     (None, Some(records)) => self.append(now, name, records, acks, fx),
                 };

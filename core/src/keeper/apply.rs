@@ -79,6 +79,9 @@ impl Keeper {
     }
 
     fn answer_write(&mut self, header: &TxnHeader, result: OpResult, out: &mut Out<'_>) {
+        if self.is_unheard(header) {
+            return;
+        }
         let Some(conn) = self.by_session.get(&header.session).copied() else { return };
         // Asked through an older connection, or another keeper: nobody here waits for it.
         if !self.connections.get_mut(&conn).is_some_and(|connection| connection.take_write(header.cxid)) {
@@ -96,8 +99,22 @@ impl Keeper {
         self.answer_what_can_be(conn, out);
     }
 
+    /// Whether it was asked through an older connection, in whose place is another perhaps.
+    fn is_unheard(&mut self, header: &TxnHeader) -> bool {
+        let Some(unheard) = self.unheard.get_mut(&header.session) else { return false };
+        let is_it = unheard.first() == Some(&header.cxid);
+        if is_it {
+            unheard.remove(0);
+        }
+        if unheard.is_empty() {
+            self.unheard.remove(&header.session);
+        }
+        is_it
+    }
+
     fn on_session_closed(&mut self, header: &TxnHeader, changes: &[Change], out: &mut Out<'_>) {
         let session: SessionId = header.session;
+        self.unheard.remove(&session);
         if let Some(lead) = &mut self.lead {
             lead.sessions.remove(session);
             let ephemerals = changes.iter().filter(|change| change.kind == ChangeKind::Deleted).count() as u32;

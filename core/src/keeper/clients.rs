@@ -3,6 +3,7 @@
 use super::lead::Submission;
 use super::pipeline::{Connection, Standing, Waiting};
 use super::session::{negotiate, password};
+use super::words::Outside;
 use super::{Keeper, Out};
 use crate::api::keeper::{Body, Connect, Connected, ErrorCode, Op, Reply, Request, op_code};
 use crate::api::peer::PacketType;
@@ -23,7 +24,9 @@ impl Keeper {
         };
         self.received += 1;
         if let Request::FourLetter(word) = body {
-            let text = self.word(word, &self.inside());
+            let is_about_clients = matches!(&word, b"srvr" | b"stat" | b"mntr");
+            let known = if is_about_clients { self.inside() } else { Outside::default() };
+            let text = self.word(word, &known);
             out.reply(conn, Reply::Text(text));
             self.close(conn, out);
             return;
@@ -269,9 +272,8 @@ impl Keeper {
             "ip" => connection.auth.iter().find(|id| &*id.scheme == "ip").cloned(),
             _ => None,
         };
-        match proved {
-            Some(id) => {
-                connection.prove(id);
+        match proved.filter(|id| connection.prove(id.clone())) {
+            Some(_) => {
                 self.answer(conn, xid, Zxid::ZERO, ErrorCode::Ok, None, out);
             }
             None => {
@@ -310,6 +312,10 @@ impl Keeper {
     pub(super) fn forget_connection(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
         self.watches.remove_connection(conn);
+        let mut unheard = connection.writes().peekable();
+        if unheard.peek().is_some() {
+            self.unheard.entry(connection.session).or_default().extend(unheard);
+        }
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
         }

@@ -133,6 +133,9 @@ pub struct Keeper {
     connections: OrdMap<ConnId, Connection>,
     /// The connection each session speaks through here.
     by_session: OrdMap<SessionId, ConnId>,
+    /// Writes of sessions whose connections were gone before the answer, in order. The next connection of the session may
+    /// call a write of its own by the same number (kazoo counts anew with each).
+    unheard: OrdMap<SessionId, Vec<i32>>,
     session_ids: SessionIds,
     /// Requests and replies since the start, for the word srvr.
     received: u64,
@@ -199,6 +202,7 @@ impl Keeper {
             snapshots: Snapshots::new(rng.fork("snapshots"), config.snap_count),
             connections: OrdMap::new(),
             by_session: OrdMap::new(),
+            unheard: OrdMap::new(),
             session_ids: SessionIds::new(config.zab.me, now.wall),
             received: 0,
             sent: 0,
@@ -313,6 +317,7 @@ impl Keeper {
         }
         self.connections.clear();
         self.by_session.clear();
+        self.unheard.clear();
         self.watches = WatchTable::default();
         self.lead = None;
         self.learn = Learn::default();

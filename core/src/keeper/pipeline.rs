@@ -7,6 +7,9 @@ use crate::queue::Queue;
 use crate::znode::Id;
 use std::sync::Arc;
 
+/// Whom one connection may prove to be.
+const IDENTITIES: usize = 100;
+
 /// A connection, from its first request on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Connection {
@@ -99,10 +102,20 @@ impl Connection {
         if self.waiting.front()?.is_local() { self.waiting.pop_front() } else { None }
     }
 
-    /// It has proved to be `id` as well.
-    pub(super) fn prove(&mut self, id: Id) {
-        if !self.auth.contains(&id) {
+    /// It has proved to be `id` as well. Returns whether that is kept: each of its writes carries whom it is.
+    pub(super) fn prove(&mut self, id: Id) -> bool {
+        if !self.auth.contains(&id) && self.auth.len() < IDENTITIES {
             self.auth.push(id);
+            return true;
         }
+        self.auth.contains(&id)
+    }
+
+    /// The writes that are not answered yet, oldest first.
+    pub(super) fn writes(&self) -> impl Iterator<Item = i32> {
+        self.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::Write { xid } => Some(*xid),
+            Waiting::Sync { .. } | Waiting::Read { .. } | Waiting::Refused { .. } => None,
+        })
     }
 }

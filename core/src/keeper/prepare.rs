@@ -4,9 +4,15 @@
 //! The order of checks is ZooKeeper's (protocol.md B.5): the first that fails is what the client hears.
 
 use crate::api::keeper::{Create, CreateMode, ErrorCode, Op};
+use crate::id::SessionId;
 use crate::znode::acl::{self, perms};
 use crate::znode::stat::MAX_TTL_MILLIS;
 use crate::znode::{Acl, AclList, CreateKind, Id, Owner, Tree, Txn, TxnHeader, ZPath, Znode};
+
+/// Bytes of paths that a closeSession carries.
+const CLOSED_BYTES: usize = 1 << 20;
+/// Lines of an access list.
+const ACL_LINES: usize = 1000;
 
 /// Who asks, and where the transaction will stand.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +60,7 @@ fn prepare_single(tip: &Tree, asker: Asker<'_>, op: &Op) -> Result<Txn, ErrorCod
     match op {
         // Neither asks the session table: one begins the session, the leader itself sends the other two.
         Op::CreateSession { timeout_ms } => return Ok(Txn::CreateSession { timeout: *timeout_ms }),
-        Op::CloseSession => {
-            return Ok(Txn::CloseSession { paths: tip.ephemerals(asker.header.session).cloned().collect() });
-        }
+        Op::CloseSession => return Ok(close_session(tip, asker.header.session)),
         Op::DeleteContainer { path } => return delete_container(tip, path),
         _ => asker.session?,
     }
@@ -83,6 +87,14 @@ fn prepare_single(tip: &Tree, asker: Asker<'_>, op: &Op) -> Result<Txn, ErrorCod
         Op::Reconfig { .. } => Err(ErrorCode::ReconfigDisabled),
         _ => Err(ErrorCode::Unimplemented),
     }
+}
+
+/// With the paths of its ephemerals, unless they are so many that no link would carry them and no keeper ever join again
+/// (ZOOKEEPER-4306): whoever applies it deletes what the session still owns in any case.
+fn close_session(tip: &Tree, session: SessionId) -> Txn {
+    let bytes: usize = tip.ephemerals(session).map(|path| path.as_str().len()).sum();
+    let paths = if bytes > CLOSED_BYTES { Vec::new() } else { tip.ephemerals(session).cloned().collect() };
+    Txn::CloseSession { paths }
 }
 
 fn prepare_create(tip: &Tree, asker: Asker<'_>, create: &Create) -> Result<Txn, ErrorCode> {
@@ -185,7 +197,7 @@ fn is_reserved(path: &str) -> bool {
 }
 
 /// A request's access list as it is stored: without duplicates, `auth` replaced by whom the connection is
-/// authenticated as.
+/// authenticated as. One that is far too long to be meant is none: each line is compared with all before it.
 fn fix_acl(wished: &AclList, auth: &[Id]) -> Result<AclList, ErrorCode> {
     let is_fine = |acl: &Acl| &*acl.id.scheme != "auth" && acl::is_valid(&acl.id);
     // The common case, one line for everybody, is kept as it is.
@@ -194,23 +206,23 @@ fn fix_acl(wished: &AclList, auth: &[Id]) -> Result<AclList, ErrorCode> {
     {
         return Ok(wished.clone());
     }
-    let mut lines: Vec<Acl> = Vec::with_capacity(wished.lines().len());
-    let mut add = |acl: Acl| {
-        if !lines.contains(&acl) {
-            lines.push(acl);
-        }
-    };
+    let mut lines: Vec<Acl> = Vec::new();
     for acl in wished.lines() {
-        if &*acl.id.scheme == "auth" {
+        let meant: Vec<Acl> = if &*acl.id.scheme == "auth" {
             let proven = auth.iter().filter(|id| matches!(&*id.scheme, "digest" | "sasl" | "x509" | "super"));
-            let before = proven.clone().count();
-            proven.for_each(|id| add(Acl { perms: acl.perms, id: id.clone() }));
-            if before == 0 {
-                return Err(ErrorCode::InvalidAcl);
-            }
-        } else if is_fine(acl) {
-            add(acl.clone());
+            proven.map(|id| Acl { perms: acl.perms, id: id.clone() }).collect()
         } else {
+            Vec::from_iter(is_fine(acl).then(|| acl.clone()))
+        };
+        if meant.is_empty() {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        for acl in meant {
+            if !lines.contains(&acl) {
+                lines.push(acl);
+            }
+        }
+        if lines.len() > ACL_LINES {
             return Err(ErrorCode::InvalidAcl);
         }
     }

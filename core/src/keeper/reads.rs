@@ -9,6 +9,11 @@ use crate::znode::watch::{CatchUp, Rearm, WatchKind, WatchTable, catch_up};
 use crate::znode::{Id, Tree, ZPath, Znode};
 use std::sync::Arc;
 
+/// What the parts of a multi-read hold together before no more is read: Apache's clients take no larger answer.
+const MULTI_READ_BYTES: usize = 4 << 20;
+/// What a name costs beside its letters.
+const NAME_BYTES: usize = 4;
+
 /// What a read may look at, and the one table it may change.
 struct Reading<'a> {
     tree: &'a Tree,
@@ -92,7 +97,7 @@ impl Reading<'_> {
             }
             // Only at the leader: it has what it has committed.
             Op::Sync { path } => Ok(Some(Body::Path(path.clone()))),
-            Op::MultiRead(ops) => Ok(Some(Body::Multi(ops.iter().map(|op| self.part(op)).collect()))),
+            Op::MultiRead(ops) => Ok(Some(Body::Multi(self.parts(ops)))),
             Op::SetWatches(watches) => {
                 self.set_watches(watches);
                 Ok(None)
@@ -164,6 +169,26 @@ impl Reading<'_> {
             self.watch_if(watch, &path, WatchKind::Data);
         }
         found.map(|stat| Some(Body::Stat(stat)))
+    }
+
+    /// As many as one answer may hold: few bytes can ask for the same large node a thousand times.
+    fn parts(&mut self, ops: &[Op]) -> Vec<Part> {
+        let mut bytes = 0;
+        let parts = ops.iter().map(|op| {
+            if bytes > MULTI_READ_BYTES {
+                return Part::Failed(ErrorCode::MarshallingError);
+            }
+            let part = self.part(op);
+            bytes += match &part {
+                Part::Done { body: Some(Body::Data { data, .. }), .. } => data.as_ref().map_or(0, bytes::Bytes::len),
+                Part::Done { body: Some(Body::Children { names, .. }), .. } => {
+                    names.iter().map(|name| NAME_BYTES + name.len()).sum()
+                }
+                Part::Done { .. } | Part::Failed(_) => 0,
+            };
+            part
+        });
+        parts.collect()
     }
 
     fn part(&mut self, op: &Op) -> Part {

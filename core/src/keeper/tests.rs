@@ -13,6 +13,8 @@ use crate::time::Instant;
 use crate::znode::{AclList, CreateKind};
 use std::collections::VecDeque;
 
+mod limits;
+
 #[derive(Default)]
 struct TestDisk {
     boot: Boot,

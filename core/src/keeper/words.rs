@@ -14,7 +14,7 @@ const VERSION: &str = "3.9.3-glasshouse";
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 /// What a keeper's host knows and the keeper does not. Only words show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outside {
     /// The least, the mean and the longest time that answers took, in milliseconds, with slashes between them.
     pub latency: String,

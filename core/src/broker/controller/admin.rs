@@ -339,6 +339,9 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
     if topic.num_partitions != -1 || topic.replication_factor != -1 {
         return Err((ErrorCode::INVALID_REQUEST, "with an assignment, partitions and replication factor are -1"));
     }
+    if topic.assignments.len() > MOST_PARTITIONS {
+        return Err((ErrorCode::INVALID_PARTITIONS, "too many partitions at once"));
+    }
     let by_number: OrdMap<i32, &Vec<BrokerId>> =
         topic.assignments.iter().map(|assignment| (assignment.partition, &assignment.brokers)).collect();
     let is_dense = by_number.keys().copied().eq(0..topic.assignments.len() as i32);
@@ -346,9 +349,12 @@ fn assigned(topic: &CreatableTopic, seats: &[Seat]) -> Result<Vec<Vec<BrokerId>>
         return invalid("partitions are numbered from 0 without a gap");
     }
     let length = topic.assignments[0].brokers.len();
+    if length > seats.len() {
+        return invalid("a replica's broker is not live");
+    }
     for replicas in by_number.values() {
-        let distinct: OrdSet<&BrokerId> = replicas.iter().collect();
-        if replicas.is_empty() || replicas.len() != length || distinct.len() != length {
+        let is_even = !replicas.is_empty() && replicas.len() == length;
+        if !is_even || replicas.iter().collect::<OrdSet<_>>().len() != length {
             return invalid("all partitions have equally many, distinct replicas");
         }
         if !replicas.iter().all(|id| seats.iter().any(|seat| seat.id == *id)) {
