@@ -84,6 +84,11 @@ impl Pair {
         })
     }
 
+    /// As [`Channels::backed_up`].
+    pub(super) fn backed_up(&self) -> Option<Channel> {
+        self.lock().backed_up()
+    }
+
     pub(super) fn next_event(&self) -> Option<Input> {
         self.lock().next_event()
     }
