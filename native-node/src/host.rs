@@ -10,7 +10,7 @@ use crate::net::outbox::Outbox;
 use crate::observe::recorder::Recorder;
 use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
-use glasshouse_core::api::storage::StoreOp;
+use crate::turn::Turn;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
 use glasshouse_core::node::{Effect, Input};
@@ -22,14 +22,6 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
-
-/// Effects after which a batch is performed, however much still waits.
-const BATCH: usize = 512;
-/// Inputs after which a turn ends as well: many cause nothing to be performed.
-const INPUTS: usize = 1024;
-/// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
-/// the node itself wants to go on with.
-const FILES: usize = 32;
 
 /// How a node's run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,12 +60,7 @@ pub struct Host {
     pub(crate) stones: Stones,
     doors: Doors,
     pub(crate) fx: Effects<Effect>,
-    /// How many of the effects are about whole files.
-    pub(crate) files: usize,
-    /// What was due was done in this turn.
-    woken: bool,
-    /// Inputs that were taken up in this turn.
-    taken: usize,
+    turn: Turn,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -101,9 +88,7 @@ impl Host {
             dials: Dials::new(sender, stones.clone()),
             own: VecDeque::new(),
             conns: BTreeMap::new(),
-            files: 0,
-            woken: false,
-            taken: 0,
+            turn: Turn::new(),
             ended: None,
             node,
             store,
@@ -129,20 +114,17 @@ impl Host {
                 }
                 return ended;
             }
-            (self.woken, self.taken) = (false, 0);
+            self.turn = Turn::new();
             let first = self.next().await;
             // Thrown while it waited, a pause holds what came first.
             self.stones.paused().await;
-            let began = Instant::now();
+            self.turn.began = Instant::now();
             self.take(first);
-            self.taken = 1;
-            while self.fx.effects.len() < BATCH
-                && self.taken < INPUTS
+            while !self.turn.is_over(Instant::now())
                 && self.ended.is_none()
                 && let Some(next) = self.next_now()
             {
                 self.take(next);
-                self.taken += 1;
             }
             // A recording that ends with a death ends behind what the world has heard.
             if let Some(recorder) = &mut self.recorder {
@@ -152,7 +134,7 @@ impl Host {
             if !self.doors.is_open() && observe::ready(&self.node).is_ok() {
                 self.doors.open();
             }
-            self.observer.counters.turned(began.elapsed());
+            self.observer.counters.turned(self.turn.began.elapsed());
             // Much may be due at once, for seconds; what was said meanwhile has to reach the sockets, the session's pings
             // among it, and they share this thread.
             yield_now().await;
@@ -183,17 +165,18 @@ impl Host {
     /// it read ten thousand places starves none of them.
     fn next_now(&mut self) -> Option<Incoming> {
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
-        if is_due && !std::mem::replace(&mut self.woken, true) {
+        if is_due && !std::mem::replace(&mut self.turn.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
-        let of_others = if self.taken.is_multiple_of(2) { None } else { self.inbox.try_recv().ok() };
+        let of_others = if self.turn.taken.is_multiple_of(2) { None } else { self.inbox.try_recv().ok() };
         let next =
             of_others.or_else(|| self.own.pop_front().map(Incoming::Input)).or_else(|| self.inbox.try_recv().ok());
-        let again = is_due && self.files < FILES;
+        let again = is_due && self.turn.may_go_on();
         next.or(again.then_some(Incoming::Input(Input::Wake)))
     }
 
     fn take(&mut self, incoming: Incoming) {
+        self.turn.taken += 1;
         match incoming {
             Incoming::Input(input) => self.step(input),
             Incoming::Connected { conn, peer, outbox } => {
@@ -238,26 +221,10 @@ impl Host {
         self.observer.counters.heard(&input);
         let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
-        self.files += self.fx.effects[before..].iter().filter(|effect| is_about_files(effect)).count();
+        self.turn.add(&self.fx.effects[before..]);
         if let Some(recorder) = &mut self.recorder {
             recorder.stepped(&self.fx.effects[before..], &self.node);
         }
         self.observer.told(now.at, &mut self.fx.notes);
     }
-}
-
-/// Whether it makes, replaces or removes files.
-fn is_about_files(effect: &Effect) -> bool {
-    use StoreOp::{CreateLog, DeleteLog, DropSegments, LeaderEpochs, Producers, RestartLog, Roll};
-    let Effect::Store { op, .. } = effect else { return false };
-    matches!(
-        op,
-        CreateLog { .. }
-            | DeleteLog
-            | DropSegments { .. }
-            | LeaderEpochs { .. }
-            | Producers { .. }
-            | RestartLog { .. }
-            | Roll { .. }
-    )
 }
