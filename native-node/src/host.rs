@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::disk::FileDisk;
-use crate::inbox::{Inbox, Incoming};
+use crate::inbox::{Arrivals, Inbox, Incoming};
 use crate::net::dial::Dials;
 use crate::net::doors::Doors;
 use crate::net::mesh::Mesh;
@@ -19,7 +19,6 @@ use glasshouse_core::store::Store;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
@@ -49,7 +48,7 @@ pub struct Host {
     pub(crate) node: Node,
     pub(crate) store: Store<FileDisk>,
     pub(crate) clock: Clock,
-    pub(crate) inbox: mpsc::Receiver<Incoming>,
+    pub(crate) inbox: Arrivals,
     /// What the node caused itself: loads that are answered.
     pub(crate) own: VecDeque<Input>,
     pub(crate) conns: BTreeMap<ConnId, Outbox>,
@@ -61,6 +60,8 @@ pub struct Host {
     doors: Doors,
     pub(crate) fx: Effects<Effect>,
     turn: Turn,
+    /// The last that was taken up was an answer of its own.
+    own_last: bool,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -69,7 +70,7 @@ pub struct Parts {
     pub node: Node,
     pub store: Store<FileDisk>,
     pub clock: Clock,
-    pub inbox: mpsc::Receiver<Incoming>,
+    pub inbox: Arrivals,
     pub sender: Inbox,
     pub mesh: Mesh,
     pub observer: Observer,
@@ -89,6 +90,7 @@ impl Host {
             own: VecDeque::new(),
             conns: BTreeMap::new(),
             turn: Turn::new(),
+            own_last: false,
             ended: None,
             node,
             store,
@@ -143,36 +145,47 @@ impl Host {
 
     /// What comes in next, a wake that is due among it.
     async fn next(&mut self) -> Incoming {
-        if let Some(next) = self.next_now() {
-            return next;
-        }
-        let wake = self.node.wake_at().map(|wake| self.clock.moment(wake.at));
-        let due = async {
-            match wake {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+        loop {
+            if let Some(next) = self.next_now() {
+                return next;
             }
-        };
-        tokio::select! {
-            biased;
-            incoming = self.inbox.recv() => incoming.unwrap_or(Incoming::Kill),
-            () = due => Incoming::Input(Input::Wake),
+            let wake = self.node.wake_at().map(|wake| self.clock.moment(wake.at));
+            let due = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let backed_up = self.mesh.is_backed_up();
+            tokio::select! {
+                biased;
+                incoming = self.inbox.wait(!backed_up) => return incoming.unwrap_or(Incoming::Kill),
+                () = self.mesh.relieved(), if backed_up => {}
+                () = due => return Incoming::Input(Input::Wake),
+            }
         }
     }
 
-    /// What is there already. What is overdue comes first, once in a turn; then its own answers and what others say by
+    /// What is there already. What is overdue comes first, once in a turn; then its own answers and what comes in by
     /// turns: a flood of requests starves no timer, much that is due at once starves no request, and a request that makes
-    /// it read ten thousand places starves none of them.
+    /// it read ten thousand places starves none of them. As long as much waits for a peer, clients' long requests wait too:
+    /// otherwise who writes faster than it reads would cost it its channel.
     fn next_now(&mut self) -> Option<Incoming> {
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
         if is_due && !std::mem::replace(&mut self.turn.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
-        let of_others = if self.turn.taken.is_multiple_of(2) { None } else { self.inbox.try_recv().ok() };
-        let next =
-            of_others.or_else(|| self.own.pop_front().map(Incoming::Input)).or_else(|| self.inbox.try_recv().ok());
-        let again = is_due && self.turn.may_go_on();
-        next.or(again.then_some(Incoming::Input(Input::Wake)))
+        if (self.own_last || self.own.is_empty())
+            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up())
+        {
+            self.own_last = false;
+            return Some(next);
+        }
+        if let Some(next) = self.own.pop_front() {
+            self.own_last = true;
+            return Some(Incoming::Input(next));
+        }
+        (is_due && self.turn.may_go_on()).then_some(Incoming::Input(Input::Wake))
     }
 
     fn take(&mut self, incoming: Incoming) {

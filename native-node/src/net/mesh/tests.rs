@@ -4,7 +4,7 @@ use super::connect::{self, Greeted};
 use super::greeting::Refused;
 use super::wire::FRAGMENT;
 use super::*;
-use crate::inbox::Incoming;
+use crate::inbox::{Arrivals, Incoming};
 use futures_util::{SinkExt, StreamExt};
 use glasshouse_core::api::kafka::{FetchRequest, FetchResponse};
 use glasshouse_core::api::peer::{ChannelKind, Notification, PacketType, QuorumPacket, ServerState};
@@ -30,7 +30,7 @@ const THREE: NodeId = NodeId::keeper(3);
 struct Played {
     config: MeshConfig,
     mesh: Option<Mesh>,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: Arrivals,
     stones: Stones,
 }
 
@@ -233,9 +233,12 @@ async fn a_synchronisation_of_any_length_arrives() {
         one.say(to_two, piece.clone());
     }
     one.say(to_two, packet(7));
+    assert!(one.mesh().is_backed_up());
     for _ in 0..PIECES {
         assert_eq!(two.hear(to_one).await, piece);
     }
+    timeout(LONG, one.mesh().relieved()).await.expect("it passes");
+    assert!(!one.mesh().is_backed_up());
     assert_eq!(two.hear(to_one).await, packet(7));
     converse(&mut one, to_two, &mut two, to_one).await;
 }
@@ -250,9 +253,11 @@ async fn a_peer_that_speaks_and_does_not_read_loses_its_link() {
     let mut socket = greeted.socket;
     socket.send(Message::binary(b"\x11\0\0\0\x01".to_vec())).await.expect("it is read");
     let up = one.up(TWO, ChannelKind::Quorum).await;
+    assert!(!one.mesh().is_backed_up());
     for _ in 0..40 {
         one.say(up, long_packet(FRAGMENT));
     }
+    assert!(one.mesh().is_backed_up());
     let speaking = async {
         // Something that needs no answer; an answer would wait behind the rest.
         while socket.send(Message::Pong(Bytes::new())).await.is_ok() {
@@ -260,6 +265,8 @@ async fn a_peer_that_speaks_and_does_not_read_loses_its_link() {
         }
     };
     tokio::join!(speaking, one.down(up));
+    timeout(LONG, one.mesh().relieved()).await.expect("it passes");
+    assert!(!one.mesh().is_backed_up());
 }
 
 #[tokio::test]
