@@ -5,7 +5,7 @@
 
 use super::frames::{Batch, FrameReader};
 use super::gate::Gate;
-use super::outbox::{Frames, WeakOutbox, outbox};
+use super::outbox::{Budget, Frames, WeakOutbox};
 use super::vitals::Vitals;
 use crate::inbox::{Inbox, Incoming};
 use bytes::Bytes;
@@ -70,6 +70,7 @@ pub(crate) struct Parts<P> {
     pub limit: u32,
     pub inbox: Inbox,
     pub gate: Gate,
+    pub budget: Budget,
     pub vitals: Arc<Vitals>,
 }
 
@@ -92,7 +93,7 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
         return tracing::debug!(peer = %parts.peer, "closed a connection: {why}");
     }
     let conn = parts.inbox.next_conn();
-    let (outbox, frames) = outbox();
+    let (outbox, frames) = parts.budget.outbox();
     let own = outbox.weak();
     vitals.set_conn(conn);
     if !parts.inbox.put_incoming(Incoming::Connected { conn, peer: parts.peer, outbox }).await {
