@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::disk::FileDisk;
-use crate::inbox::{Inbox, Incoming};
+use crate::inbox::{Arrivals, Inbox, Incoming};
 use crate::net::dial::Dials;
 use crate::net::doors::Doors;
 use crate::net::mesh::Mesh;
@@ -10,7 +10,7 @@ use crate::net::outbox::Outbox;
 use crate::observe::recorder::Recorder;
 use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
-use glasshouse_core::api::storage::StoreOp;
+use crate::turn::Turn;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
 use glasshouse_core::node::{Effect, Input};
@@ -19,17 +19,8 @@ use glasshouse_core::store::Store;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
-
-/// Effects after which a batch is performed, however much still waits.
-const BATCH: usize = 512;
-/// Inputs after which a turn ends as well: many cause nothing to be performed.
-const INPUTS: usize = 1024;
-/// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
-/// the node itself wants to go on with.
-const FILES: usize = 32;
 
 /// How a node's run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +48,7 @@ pub struct Host {
     pub(crate) node: Node,
     pub(crate) store: Store<FileDisk>,
     pub(crate) clock: Clock,
-    pub(crate) inbox: mpsc::Receiver<Incoming>,
+    pub(crate) inbox: Arrivals,
     /// What the node caused itself: loads that are answered.
     pub(crate) own: VecDeque<Input>,
     pub(crate) conns: BTreeMap<ConnId, Outbox>,
@@ -68,12 +59,9 @@ pub struct Host {
     pub(crate) stones: Stones,
     doors: Doors,
     pub(crate) fx: Effects<Effect>,
-    /// How many of the effects are about whole files.
-    pub(crate) files: usize,
-    /// What was due was done in this turn.
-    woken: bool,
-    /// Inputs that were taken up in this turn.
-    taken: usize,
+    turn: Turn,
+    /// The last that was taken up was an answer of its own.
+    own_last: bool,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -82,7 +70,7 @@ pub struct Parts {
     pub node: Node,
     pub store: Store<FileDisk>,
     pub clock: Clock,
-    pub inbox: mpsc::Receiver<Incoming>,
+    pub inbox: Arrivals,
     pub sender: Inbox,
     pub mesh: Mesh,
     pub observer: Observer,
@@ -101,9 +89,8 @@ impl Host {
             dials: Dials::new(sender, stones.clone()),
             own: VecDeque::new(),
             conns: BTreeMap::new(),
-            files: 0,
-            woken: false,
-            taken: 0,
+            turn: Turn::new(),
+            own_last: false,
             ended: None,
             node,
             store,
@@ -129,20 +116,17 @@ impl Host {
                 }
                 return ended;
             }
-            (self.woken, self.taken) = (false, 0);
+            self.turn = Turn::new();
             let first = self.next().await;
             // Thrown while it waited, a pause holds what came first.
             self.stones.paused().await;
-            let began = Instant::now();
+            self.turn.began = Instant::now();
             self.take(first);
-            self.taken = 1;
-            while self.fx.effects.len() < BATCH
-                && self.taken < INPUTS
+            while !self.turn.is_over(Instant::now())
                 && self.ended.is_none()
                 && let Some(next) = self.next_now()
             {
                 self.take(next);
-                self.taken += 1;
             }
             // A recording that ends with a death ends behind what the world has heard.
             if let Some(recorder) = &mut self.recorder {
@@ -152,7 +136,7 @@ impl Host {
             if !self.doors.is_open() && observe::ready(&self.node).is_ok() {
                 self.doors.open();
             }
-            self.observer.counters.turned(began.elapsed());
+            self.observer.counters.turned(self.turn.began.elapsed());
             // Much may be due at once, for seconds; what was said meanwhile has to reach the sockets, the session's pings
             // among it, and they share this thread.
             yield_now().await;
@@ -161,39 +145,51 @@ impl Host {
 
     /// What comes in next, a wake that is due among it.
     async fn next(&mut self) -> Incoming {
-        if let Some(next) = self.next_now() {
-            return next;
-        }
-        let wake = self.node.wake_at().map(|wake| self.clock.moment(wake.at));
-        let due = async {
-            match wake {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+        loop {
+            if let Some(next) = self.next_now() {
+                return next;
             }
-        };
-        tokio::select! {
-            biased;
-            incoming = self.inbox.recv() => incoming.unwrap_or(Incoming::Kill),
-            () = due => Incoming::Input(Input::Wake),
+            let wake = self.node.wake_at().map(|wake| self.clock.moment(wake.at));
+            let due = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let backed_up = self.mesh.is_backed_up();
+            tokio::select! {
+                biased;
+                incoming = self.inbox.wait(!backed_up) => return incoming.unwrap_or(Incoming::Kill),
+                () = self.mesh.relieved(), if backed_up => {}
+                () = due => return Incoming::Input(Input::Wake),
+            }
         }
     }
 
-    /// What is there already. What is overdue comes first, once in a turn; then its own answers and what others say by
+    /// What is there already. What is overdue comes first, once in a turn; then its own answers and what comes in by
     /// turns: a flood of requests starves no timer, much that is due at once starves no request, and a request that makes
-    /// it read ten thousand places starves none of them.
+    /// it read ten thousand places starves none of them. As long as much waits for a peer, clients' long requests wait too:
+    /// otherwise who writes faster than it reads would cost it its channel.
     fn next_now(&mut self) -> Option<Incoming> {
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
-        if is_due && !std::mem::replace(&mut self.woken, true) {
+        if is_due && !std::mem::replace(&mut self.turn.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
-        let of_others = if self.taken.is_multiple_of(2) { None } else { self.inbox.try_recv().ok() };
-        let next =
-            of_others.or_else(|| self.own.pop_front().map(Incoming::Input)).or_else(|| self.inbox.try_recv().ok());
-        let again = is_due && self.files < FILES;
-        next.or(again.then_some(Incoming::Input(Input::Wake)))
+        if (self.own_last || self.own.is_empty())
+            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up())
+        {
+            self.own_last = false;
+            return Some(next);
+        }
+        if let Some(next) = self.own.pop_front() {
+            self.own_last = true;
+            return Some(Incoming::Input(next));
+        }
+        (is_due && self.turn.may_go_on()).then_some(Incoming::Input(Input::Wake))
     }
 
     fn take(&mut self, incoming: Incoming) {
+        self.turn.taken += 1;
         match incoming {
             Incoming::Input(input) => self.step(input),
             Incoming::Connected { conn, peer, outbox } => {
@@ -238,26 +234,10 @@ impl Host {
         self.observer.counters.heard(&input);
         let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
-        self.files += self.fx.effects[before..].iter().filter(|effect| is_about_files(effect)).count();
+        self.turn.add(&self.fx.effects[before..]);
         if let Some(recorder) = &mut self.recorder {
             recorder.stepped(&self.fx.effects[before..], &self.node);
         }
         self.observer.told(now.at, &mut self.fx.notes);
     }
-}
-
-/// Whether it makes, replaces or removes files.
-fn is_about_files(effect: &Effect) -> bool {
-    use StoreOp::{CreateLog, DeleteLog, DropSegments, LeaderEpochs, Producers, RestartLog, Roll};
-    let Effect::Store { op, .. } = effect else { return false };
-    matches!(
-        op,
-        CreateLog { .. }
-            | DeleteLog
-            | DropSegments { .. }
-            | LeaderEpochs { .. }
-            | Producers { .. }
-            | RestartLog { .. }
-            | Roll { .. }
-    )
 }

@@ -1,20 +1,26 @@
-//! Everything that reaches a node comes in by one bounded queue: from connections, peers, the disk and the operator.
+//! Everything that reaches a node comes in by two bounded queues: what clients say, and what peers, keepers, the disk and
+//! the operator say. They are taken from by turns: a crowd of clients keeps no peer waiting, and no client waits for ever.
 //!
-//! Whoever puts something in waits while it is full; that is how sockets feel a busy node.
+//! Whoever puts something in waits while its queue is full; that is how sockets feel a busy node. What one connection or
+//! one channel says is always in one queue, and so in order.
 
 use crate::net::outbox::Outbox;
 use crate::observe::routes::Question;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
-use glasshouse_core::node::Input;
+use glasshouse_core::node::{Input, Request};
 use glasshouse_core::store::disk::DiskError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
-/// Inputs that may wait.
+/// Inputs that may wait in each queue.
 const ROOM: usize = 4096;
+
+/// Requests of more bytes are held while links are backed up; what is shorter makes little to send, and sessions live by
+/// it.
+const SHORT: usize = 4 << 10;
 
 /// What comes in.
 #[derive(Debug)]
@@ -31,7 +37,24 @@ pub enum Incoming {
     Kill,
 }
 
-/// Room for one input.
+impl Incoming {
+    /// Whether it is said by a client of the node, or about one.
+    fn is_of_client(&self) -> bool {
+        match self {
+            Incoming::Connected { .. } | Incoming::Input(Input::Request { .. } | Input::Closed { .. }) => true,
+            Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => false,
+        }
+    }
+}
+
+/// What a client said.
+#[derive(Debug)]
+struct Said {
+    incoming: Incoming,
+    is_long: bool,
+}
+
+/// Room for one input that no client says.
 #[derive(Debug)]
 pub struct Room<'a>(mpsc::Permit<'a, Incoming>);
 
@@ -44,14 +67,17 @@ impl Room<'_> {
 /// The sending end; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    queue: mpsc::Sender<Incoming>,
+    clients: mpsc::Sender<Said>,
+    others: mpsc::Sender<Incoming>,
     conns: Arc<AtomicU64>,
 }
 
 impl Inbox {
-    pub fn new() -> (Inbox, mpsc::Receiver<Incoming>) {
-        let (queue, receiver) = mpsc::channel(ROOM);
-        (Inbox { queue, conns: Arc::default() }, receiver)
+    pub fn new() -> (Inbox, Arrivals) {
+        let (clients, of_clients) = mpsc::channel(ROOM);
+        let (others, of_others) = mpsc::channel(ROOM);
+        let arrivals = Arrivals { clients: of_clients, others: of_others, held: None, clients_last: false };
+        (Inbox { clients, others, conns: Arc::default() }, arrivals)
     }
 
     /// Puts an input in; waits for room. False: the node is gone.
@@ -61,18 +87,27 @@ impl Inbox {
 
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
-        self.queue.send(incoming).await.is_ok()
+        match incoming.is_of_client() {
+            true => self.clients.send(Said { incoming, is_long: false }).await.is_ok(),
+            false => self.others.send(incoming).await.is_ok(),
+        }
+    }
+
+    /// As [`put`](Inbox::put): a client's request, which had so many bytes.
+    pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
+        let incoming = Incoming::Input(Input::Request { conn, request });
+        self.clients.send(Said { incoming, is_long: length > SHORT }).await.is_ok()
     }
 
     /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
-    /// the node is gone.
+    /// the node is gone. Not for what clients say.
     pub async fn reserve(&self) -> Option<Room<'_>> {
-        self.queue.reserve().await.ok().map(Room)
+        self.others.reserve().await.ok().map(Room)
     }
 
-    /// As [`put`](Inbox::put), from a thread that may block. Panics on a runtime's thread.
+    /// As [`put`](Inbox::put), from a thread that may block. Panics on a runtime's thread. Not for what clients say.
     pub fn put_blocking(&self, incoming: Incoming) -> bool {
-        self.queue.blocking_send(incoming).is_ok()
+        self.others.blocking_send(incoming).is_ok()
     }
 
     /// A number for a new connection, never used twice by one boot.
@@ -82,6 +117,151 @@ impl Inbox {
 
     /// The node is gone.
     pub fn is_closed(&self) -> bool {
-        self.queue.is_closed()
+        self.others.is_closed()
+    }
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct Arrivals {
+    clients: mpsc::Receiver<Said>,
+    others: mpsc::Receiver<Incoming>,
+    /// The first of the clients, taken out of their queue and too long for now.
+    held: Option<Said>,
+    clients_last: bool,
+}
+
+impl Arrivals {
+    /// What is next, of both by turns. `None`: nobody can put anything in any more.
+    pub async fn recv(&mut self) -> Option<Incoming> {
+        self.wait(true).await
+    }
+
+    /// As [`recv`](Arrivals::recv), but unless long requests are welcome they stay where they are, and what their clients
+    /// and others say behind them. A call that is given up loses nothing.
+    pub async fn wait(&mut self, long: bool) -> Option<Incoming> {
+        loop {
+            if let Some(next) = self.next(long) {
+                return Some(next);
+            }
+            tokio::select! {
+                biased;
+                other = self.others.recv() => return other.or_else(|| self.next_of_clients(true)),
+                said = self.clients.recv(), if self.held.is_none() => {
+                    self.held = said;
+                    // All who could say something are gone, those of the other queue, too.
+                    self.held.as_ref()?;
+                }
+            }
+        }
+    }
+
+    /// What is there already, of both by turns.
+    pub fn next(&mut self, long: bool) -> Option<Incoming> {
+        let next = match self.clients_last {
+            true => self.next_of_others().map(|next| (next, false)),
+            false => self.next_of_clients(long).map(|next| (next, true)),
+        };
+        let next = next
+            .or_else(|| self.next_of_others().map(|next| (next, false)))
+            .or_else(|| self.next_of_clients(long).map(|next| (next, true)));
+        let (next, clients) = next?;
+        self.clients_last = clients;
+        Some(next)
+    }
+
+    fn next_of_others(&mut self) -> Option<Incoming> {
+        self.others.try_recv().ok()
+    }
+
+    fn next_of_clients(&mut self, long: bool) -> Option<Incoming> {
+        let said = self.held.take().or_else(|| self.clients.try_recv().ok())?;
+        if said.is_long && !long {
+            self.held = Some(said);
+            return None;
+        }
+        Some(said.incoming)
+    }
+
+    /// Inputs that wait.
+    pub fn len(&self) -> usize {
+        self.clients.len() + self.others.len() + usize::from(self.held.is_some())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_core::api::keeper::{Op, Request as Body};
+    use glasshouse_core::id::DialId;
+    use glasshouse_core::node::{Principal, RequestBody};
+
+    fn ping(xid: i32) -> Request {
+        let body = RequestBody::Keeper(Body::Op { xid, op: Op::Ping });
+        Request { listener: 0, principal: Principal::Anonymous, body }
+    }
+
+    /// `c7`: a client's request 7; `d7`: dial 7 is open.
+    fn name(incoming: Incoming) -> String {
+        match incoming {
+            Incoming::Input(Input::Request { request: Request { body: RequestBody::Keeper(body), .. }, .. }) => {
+                let Body::Op { xid, .. } = body else { panic!("{body:?}") };
+                format!("c{xid}")
+            }
+            Incoming::Input(Input::Opened { dial }) => format!("d{}", dial.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn waiting(arrivals: &mut Arrivals, long: bool) -> Vec<String> {
+        std::iter::from_fn(|| arrivals.next(long).map(name)).collect()
+    }
+
+    #[tokio::test]
+    async fn clients_and_others_are_heard_by_turns_and_each_in_order() {
+        let (inbox, mut arrivals) = Inbox::new();
+        for number in 0..5 {
+            assert!(inbox.ask(ConnId(1), ping(number), 10).await);
+        }
+        for number in 0..3 {
+            assert!(inbox.put(Input::Opened { dial: DialId(number) }).await);
+        }
+        assert_eq!(arrivals.len(), 8);
+        assert_eq!(waiting(&mut arrivals, true), ["c0", "d0", "c1", "d1", "c2", "d2", "c3", "c4"]);
+        assert!(arrivals.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_clients_leaves_room_for_others() {
+        let (inbox, mut arrivals) = Inbox::new();
+        let mut said = 0;
+        while inbox.clients.capacity() > 0 {
+            inbox.ask(ConnId(1), ping(said), 10).await;
+            said += 1;
+        }
+        assert!(inbox.reserve().await.is_some());
+        assert!(inbox.put(Input::Opened { dial: DialId(1) }).await);
+        let first_two = [arrivals.recv().await, arrivals.recv().await].map(|next| name(next.unwrap()));
+        assert!(first_two.contains(&"d1".to_owned()), "{first_two:?}");
+    }
+
+    #[tokio::test]
+    async fn a_long_request_waits_in_its_place_and_nobody_else_for_it() {
+        let (inbox, mut arrivals) = Inbox::new();
+        for (number, length) in [(0, 10), (1, SHORT + 1), (2, 10)] {
+            inbox.ask(ConnId(1), ping(number), length).await;
+        }
+        inbox.put(Input::Opened { dial: DialId(1) }).await;
+        assert_eq!(waiting(&mut arrivals, false), ["c0", "d1"]);
+        inbox.put(Input::Opened { dial: DialId(2) }).await;
+        assert_eq!(arrivals.wait(false).await.map(name).as_deref(), Some("d2"));
+        assert_eq!(arrivals.len(), 2);
+        assert_eq!(waiting(&mut arrivals, true), ["c1", "c2"]);
+        drop(inbox);
+        assert!(arrivals.recv().await.is_none());
     }
 }

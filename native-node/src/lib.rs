@@ -25,4 +25,5 @@ pub mod observe;
 mod perform;
 mod shutdown;
 pub mod stones;
+mod turn;
 pub mod up;

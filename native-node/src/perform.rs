@@ -34,7 +34,6 @@ impl Host {
     /// Performs everything the last steps emitted. A misfortune ends the node (promise 5).
     pub(crate) fn perform(&mut self) {
         let effects = std::mem::take(&mut self.fx.effects);
-        self.files = 0;
         let mut out = Vec::with_capacity(effects.len());
         for effect in effects {
             if self.ended.is_some() {

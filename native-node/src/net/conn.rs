@@ -5,7 +5,7 @@
 
 use super::frames::{Batch, FrameReader};
 use super::gate::Gate;
-use super::outbox::{Frames, WeakOutbox, outbox};
+use super::outbox::{Budget, Frames, WeakOutbox};
 use super::vitals::Vitals;
 use crate::inbox::{Inbox, Incoming};
 use bytes::Bytes;
@@ -70,6 +70,7 @@ pub(crate) struct Parts<P> {
     pub limit: u32,
     pub inbox: Inbox,
     pub gate: Gate,
+    pub budget: Budget,
     pub vitals: Arc<Vitals>,
 }
 
@@ -82,8 +83,8 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
         () = vitals.closed() => return,
         first = reader.next(&mut parts.stream, &parts.gate) => first,
     };
-    let first = match first {
-        Ok(Some(frame)) => parts.protocol.judge(frame),
+    let (length, first) = match first {
+        Ok(Some(frame)) => (frame.len(), parts.protocol.judge(frame)),
         Ok(None) => return,
         Err(trouble) => return tracing::debug!(peer = %parts.peer, "closed a connection: {trouble}"),
     };
@@ -92,7 +93,7 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
         return tracing::debug!(peer = %parts.peer, "closed a connection: {why}");
     }
     let conn = parts.inbox.next_conn();
-    let (outbox, frames) = outbox();
+    let (outbox, frames) = parts.budget.outbox();
     let own = outbox.weak();
     vitals.set_conn(conn);
     if !parts.inbox.put_incoming(Incoming::Connected { conn, peer: parts.peer, outbox }).await {
@@ -101,7 +102,8 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
     let Parts { mut stream, peer, protocol, inbox, gate, .. } = parts;
     let (mut read, mut write) = stream.split();
     let raw = matches!(first, Verdict::Word(_));
-    let mut speaking = Speaking { conn, peer, protocol, inbox: &inbox, gate: &gate, vitals: &vitals, own: &own };
+    let (inbox, gate) = (&inbox, &gate);
+    let mut speaking = Speaking { conn, peer, protocol, length, inbox, gate, vitals: &vitals, own: &own };
     let end = tokio::select! {
         biased;
         () = vitals.closed() => End::Broken,
@@ -109,16 +111,16 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
             tracing::debug!(%peer, "closed a connection: it does not read what it is sent");
             End::Broken
         }
-        end = write_answers::<P>(&mut write, frames, raw, &gate, &vitals) => end,
+        end = write_answers::<P>(&mut write, frames, raw, gate, &vitals) => end,
         end = speaking.read_requests(first, &mut reader, &mut read) => end,
     };
-    close(&inbox, &vitals).await;
+    close(inbox, &vitals).await;
     if end == End::InOrder {
         // What the client still sends is read: to close on unread bytes would take the last answers from it.
         reader.deafen();
         let parting = async {
             write.shutdown().await?;
-            let _ = reader.next(&mut read, &gate).await;
+            let _ = reader.next(&mut read, gate).await;
             std::io::Result::Ok(())
         };
         tokio::select! {
@@ -141,6 +143,8 @@ struct Speaking<'a, P> {
     conn: ConnId,
     peer: SocketAddr,
     protocol: P,
+    /// Of its last frame, in bytes.
+    length: usize,
     inbox: &'a Inbox,
     gate: &'a Gate,
     vitals: &'a Vitals,
@@ -158,7 +162,10 @@ impl<P: Protocol> Speaking<'_, P> {
                 return end;
             }
             verdict = match reader.next(from, self.gate).await {
-                Ok(Some(frame)) => self.protocol.judge(frame),
+                Ok(Some(frame)) => {
+                    self.length = frame.len();
+                    self.protocol.judge(frame)
+                }
                 Ok(None) => return End::Broken,
                 Err(trouble) => {
                     tracing::debug!(peer = %self.peer, "closed a connection: {trouble}");
@@ -211,7 +218,7 @@ impl<P: Protocol> Speaking<'_, P> {
     }
 
     async fn put(&mut self, request: Request) -> Result<(), End> {
-        match self.inbox.put(Input::Request { conn: self.conn, request }).await {
+        match self.inbox.ask(self.conn, request, self.length).await {
             true => Ok(()),
             false => Err(End::Broken),
         }

@@ -6,6 +6,7 @@
 use super::Limits;
 use super::conn::{self, Parts, Protocol};
 use super::gate::Gate;
+use super::outbox::Budget;
 use super::vitals::{Vitals, millis};
 use crate::inbox::Inbox;
 use crate::stones::Stones;
@@ -54,7 +55,7 @@ pub(crate) async fn serve<P: Protocol>(
         tracing::debug!("the kernel keeps to a short backlog: {error}");
     }
     let _counted = Counted::new();
-    let gate = Gate::new(stones, None);
+    let (gate, budget) = (Gate::new(stones, None), Budget::default());
     let mut crowd = Crowd::new(limits.clone());
     let mut tasks: JoinSet<u64> = JoinSet::new();
     let mut sweep = interval(crowd.sweep_every());
@@ -74,7 +75,8 @@ pub(crate) async fn serve<P: Protocol>(
                     };
                     let _ = stream.set_nodelay(true);
                     let (limit, inbox, gate) = (limits.frame, inbox.clone(), gate.clone());
-                    let parts = Parts { stream, peer, protocol: protocol(peer), limit, inbox, gate, vitals };
+                    let (protocol, budget) = (protocol(peer), budget.clone());
+                    let parts = Parts { stream, peer, protocol, limit, inbox, gate, budget, vitals };
                     tasks.spawn(live(number, parts));
                 }
                 Err(error) => {

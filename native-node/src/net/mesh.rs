@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 /// How a node takes part in the mesh.
@@ -105,6 +105,8 @@ struct Shared {
     /// To the task of each pair: connections that were accepted and may become its link.
     accepted: BTreeMap<NodeId, mpsc::Sender<Greeted>>,
     complaints: Complaints,
+    /// Something that was backed up is no longer.
+    relief: Arc<Notify>,
     meeting: Arc<Meeting>,
 }
 
@@ -152,6 +154,17 @@ impl Mesh {
         }
     }
 
+    /// Whether so much waits for a peer that the node should not take up what would make more. It passes: the peer reads,
+    /// or its link ends.
+    pub fn is_backed_up(&self) -> bool {
+        self.shared.pairs.values().any(|pair| pair.backed_up().is_some())
+    }
+
+    /// Returns when one that was backed up is no longer; now and then without a reason.
+    pub async fn relieved(&self) {
+        self.shared.relief.notified().await;
+    }
+
     /// Breaks a channel, behind what waits on it; it comes up again under a higher generation.
     pub fn hangup(&mut self, channel: Channel) {
         if let Some(pair) = self.shared.pairs.get(&channel.peer) {
@@ -165,16 +178,17 @@ impl Shared {
     fn new(config: MeshConfig, inbox: Inbox, stones: Stones) -> Result<(Shared, Doors), String> {
         let boot = getrandom::u64().map_err(|error| format!("no entropy: {error}"))?;
         let tls = config.tls.as_ref().map(tls::Ends::load).transpose()?;
+        let relief = Arc::<Notify>::default();
         let (mut pairs, mut accepted, mut doors) = (BTreeMap::new(), BTreeMap::new(), Doors::new());
         for peer in config.peers.keys().copied().filter(|peer| *peer != config.me) {
             let (sender, door) = mpsc::channel(4);
-            pairs.insert(peer, Arc::new(Pair::new(config.me, peer, config.frame)));
+            pairs.insert(peer, Arc::new(Pair::new(config.me, peer, config.frame, relief.clone())));
             accepted.insert(peer, sender);
             doors.push((peer, door));
         }
         let complaints = Complaints::default();
         let meeting = Arc::new(Meeting::new(pairs.len()));
-        Ok((Shared { config, boot, tls, inbox, stones, pairs, accepted, complaints, meeting }, doors))
+        Ok((Shared { config, boot, tls, inbox, stones, pairs, accepted, complaints, relief, meeting }, doors))
     }
 
     /// How late what goes to a peer has to be: a stone's doing.

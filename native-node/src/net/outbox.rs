@@ -1,14 +1,30 @@
-//! What waits to be written to one connection: bounded in bytes, never waited for by the host.
+//! What waits to be written to one connection: bounded in bytes, for each and for all of a listener together, never
+//! waited for by the host.
 
 use bytes::Bytes;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 /// Bytes that may wait for a peer that does not read. A Fetch answer alone may have 55 MB; the first frame always fits.
 pub const ROOM: usize = 64 << 20;
+
+/// Bytes that may wait for all clients of a listener together. With more, whoever has most of them has to go.
+pub const BUDGET: usize = 256 << 20;
+
+/// All outboxes of one listener; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Budget(Arc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    waiting: AtomicUsize,
+    last: AtomicU64,
+    boxes: Mutex<BTreeMap<u64, Weak<Shared>>>,
+}
 
 /// The host's end. Dropping the last clone lets the writer finish what waits and close the connection.
 #[derive(Clone, Debug)]
@@ -33,10 +49,14 @@ pub struct Frames {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    number: u64,
     waiting: AtomicUsize,
     overflow: Notify,
+    /// It has to go, and no longer counts among all.
+    given_up: AtomicBool,
+    all: Arc<All>,
 }
 
 #[derive(Debug)]
@@ -49,10 +69,77 @@ struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-pub fn outbox() -> (Outbox, Frames) {
-    let (sender, frames) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared::default());
-    (Outbox { frames: sender, shared: shared.clone() }, Frames { frames, held: None, shared })
+impl Budget {
+    pub fn outbox(&self) -> (Outbox, Frames) {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let number = self.0.last.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(Shared {
+            number,
+            waiting: AtomicUsize::new(0),
+            overflow: Notify::new(),
+            given_up: AtomicBool::new(false),
+            all: self.0.clone(),
+        });
+        self.0.lock().insert(number, Arc::downgrade(&shared));
+        (Outbox { frames: sender, shared: shared.clone() }, Frames { frames, held: None, shared })
+    }
+}
+
+impl All {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Shared>>> {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up whoever has most that waits, until the rest is within the budget.
+    fn make_room(&self) {
+        // Kept until the lock is free again: the last to go takes it, too.
+        let mut boxes: Vec<Arc<Shared>> = self.lock().values().filter_map(Weak::upgrade).collect();
+        boxes.retain(|one| !one.is_given_up());
+        boxes.sort_by_key(|one| one.waiting());
+        while self.waiting.load(Ordering::Relaxed) > BUDGET
+            && let Some(largest) = boxes.pop()
+        {
+            largest.give_up();
+        }
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if !self.is_given_up() {
+            self.all.waiting.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if !self.is_given_up() {
+            self.all.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn give_up(&self) {
+        if !self.given_up.swap(true, Ordering::Relaxed) {
+            self.all.waiting.fetch_sub(self.waiting(), Ordering::Relaxed);
+        }
+        self.overflow.notify_one();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.take(self.waiting());
+        self.all.lock().remove(&self.number);
+    }
 }
 
 impl Outbox {
@@ -73,10 +160,16 @@ impl Outbox {
     }
 
     fn queue(&self, frame: Frame) -> Result<(), Broken> {
-        let length = frame.len();
-        let before = self.shared.waiting.fetch_add(length, Ordering::Relaxed);
+        let (length, before) = (frame.len(), self.shared.waiting());
         if before > 0 && before + length > ROOM {
-            self.shared.overflow.notify_one();
+            self.shared.give_up();
+        } else {
+            self.shared.add(length);
+        }
+        if self.shared.all.waiting.load(Ordering::Relaxed) > BUDGET {
+            self.shared.all.make_room();
+        }
+        if self.shared.is_given_up() {
             return Err(Broken);
         }
         self.frames.send(frame).map_err(|_| Broken)
@@ -127,7 +220,7 @@ impl Frames {
     }
 
     fn let_go(&self, frame: Frame) -> Vec<Bytes> {
-        self.shared.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
+        self.shared.take(frame.len());
         frame.segments
     }
 }
@@ -148,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_frame_always_fits_and_a_full_box_tells_the_writer() {
-        let (outbox, mut frames) = outbox();
+        let (outbox, mut frames) = Budget::default().outbox();
         let weak = outbox.weak();
         assert_eq!(outbox.send(frame(ROOM + 1)), Ok(()));
         assert_eq!(outbox.send(frame(1)), Err(Broken));
@@ -160,8 +253,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_all_together_whoever_has_most_goes_when_it_is_too_much() {
+        let budget = Budget::default();
+        let many: Vec<(Outbox, Frames)> = (0..8).map(|_| budget.outbox()).collect();
+        let each = BUDGET / 8;
+        for (outbox, _) in &many[1..] {
+            assert_eq!(outbox.send(frame(each)), Ok(()));
+        }
+        assert_eq!(many[0].0.send(frame(each - 10)), Ok(()));
+        // Of its own it has room for more.
+        let (newcomer, mut frames) = budget.outbox();
+        assert_eq!(newcomer.send(frame(10)), Ok(()), "all is used");
+        assert_eq!(many[3].0.send(frame(1)), Err(Broken), "it has most");
+        many[3].0.weak().overflown().await;
+        assert_eq!(newcomer.send(frame(each)), Ok(()), "in its place");
+        assert_eq!(newcomer.send(frame(1)), Err(Broken), "now it is this one");
+        assert_eq!(many[2].0.send(frame(1)), Ok(()));
+        assert!(frames.next_now().is_some());
+        drop(many);
+        drop((newcomer, frames));
+        assert_eq!((budget.0.waiting.load(Ordering::Relaxed), budget.0.lock().len()), (0, 0));
+    }
+
+    #[tokio::test]
     async fn a_late_frame_holds_back_what_is_behind_it() {
-        let (outbox, mut frames) = outbox();
+        let (outbox, mut frames) = Budget::default().outbox();
         let began = Instant::now();
         for (length, late) in [(1, 0), (2, 50), (3, 0)] {
             outbox.send_late(frame(length), Duration::from_millis(late)).unwrap();

@@ -6,13 +6,12 @@ use glasshouse_core::api::keeper::{Connect, Connected, ErrorCode, Op, Reply as A
 use glasshouse_core::id::{DialId, KeeperId, NodeId, SessionId, Zxid};
 use glasshouse_core::node::{Address, Input, Principal, Reply, Request, RequestBody};
 use glasshouse_core::wire::keeper::{ServerCodec, encode_reply};
-use glasshouse_node::inbox::{Inbox, Incoming};
+use glasshouse_node::inbox::{Arrivals, Inbox, Incoming};
 use glasshouse_node::net::dial::Dials;
 use glasshouse_node::stones::Stones;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 const DIAL: DialId = DialId(4);
@@ -20,7 +19,7 @@ const KEEPER: NodeId = NodeId::Keeper(KeeperId(1));
 
 struct Broker {
     dials: Dials,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: Arrivals,
     stones: Stones,
     keepers: TcpListener,
     keeper: Address,
@@ -120,7 +119,7 @@ async fn asked_and_answered_until_the_node_hangs_up() {
     let ended = patiently("the end", keeper.read_u8()).await;
     assert!(ended.is_err(), "{ended:?}");
     drop(keeper);
-    while let Ok(Incoming::Input(input)) = broker.inbox.try_recv() {
+    while let Some(Incoming::Input(input)) = broker.inbox.next(true) {
         assert!(!matches!(input, Input::Hung { .. }));
     }
     broker.nothing().await;
@@ -153,7 +152,7 @@ async fn a_keeper_that_goes_or_talks_nonsense_is_told_once() {
         drop(keeper);
         assert_eq!(broker.next().await, Input::Hung { dial: DIAL }, "{nonsense:?}");
         broker.dials.forget(DIAL);
-        assert!(broker.inbox.try_recv().is_err());
+        assert!(broker.inbox.is_empty());
     }
 }
 

@@ -6,7 +6,7 @@ use glasshouse_core::api::kafka::{ApiVersionsResponse, MetadataRequest, Metadata
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::{Input, KafkaRequest, Request, RequestBody};
 use glasshouse_core::wire;
-use glasshouse_node::inbox::{Inbox, Incoming};
+use glasshouse_node::inbox::{Arrivals, Inbox, Incoming};
 use glasshouse_node::net::outbox::Outbox;
 use glasshouse_node::net::{self, Limits};
 use glasshouse_node::stones::Stones;
@@ -16,7 +16,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +48,7 @@ pub struct Host {
     pub stones: Stones,
     pub outboxes: BTreeMap<ConnId, Outbox>,
     open: BTreeSet<ConnId>,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: Arrivals,
 }
 
 impl Host {
@@ -72,7 +71,7 @@ impl Host {
 
     /// What is there already.
     pub fn next_now(&mut self) -> Option<Seen> {
-        let incoming = self.inbox.try_recv().ok()?;
+        let incoming = self.inbox.next(true)?;
         Some(self.see(incoming))
     }
 

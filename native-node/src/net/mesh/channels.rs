@@ -31,10 +31,14 @@ use tokio::time::Instant;
 #[cfg(test)]
 mod tests;
 
-/// Bytes that may wait on a channel; more break it. The first message always fits.
-pub(super) const ROOM: usize = 64 << 20;
-/// Messages that may wait on a channel; more break it.
-const MESSAGES: usize = 1 << 16;
+/// Bytes that may wait on a channel; more break it. The first message always fits. It is no measure of a slow peer: a
+/// synchronisation is said at once, the whole tree if need be, and has to arrive however long that takes.
+pub(super) const ROOM: usize = 2 << 30;
+/// Bytes on a channel that is backed up: of a peer that meanwhile reads nothing for as long as a dead one is waited for,
+/// the link ends.
+pub(super) const BACKED_UP: usize = 16 << 20;
+/// What a message costs while it waits, besides its bytes.
+const OVERHEAD: usize = 128;
 /// How long whoever broke a channel waits before it opens the next generation.
 const REOPEN: Duration = Duration::from_millis(50);
 /// Shorter messages are copied out of the buffer they were read into, so that who keeps one does not keep the buffer.
@@ -94,21 +98,21 @@ struct Frame {
     due: Instant,
     is_message: bool,
     segments: Vec<Bytes>,
-    /// In bytes, towards what may wait. What controls the channel may always.
-    length: usize,
+    /// What it costs of the room, in bytes. What controls the channel costs nothing.
+    cost: usize,
 }
 
 impl Frame {
     fn message(due: Instant, segments: Vec<Bytes>) -> Frame {
-        let length = segments.iter().map(Bytes::len).sum();
-        Frame { due, is_message: true, segments, length }
+        let cost = segments.iter().map(Bytes::len).sum::<usize>() + OVERHEAD;
+        Frame { due, is_message: true, segments, cost }
     }
 
     fn control(due: Instant, what: u8, kind: ChannelKind, generation: u32) -> Frame {
         let mut writer = Writer::with_capacity(5);
         writer.u8(what << 4 | code(kind));
         writer.u32(generation);
-        Frame { due, is_message: false, segments: writer.into_segments(), length: 0 }
+        Frame { due, is_message: false, segments: writer.into_segments(), cost: 0 }
     }
 }
 
@@ -143,7 +147,7 @@ impl End {
     }
 
     fn push(&mut self, frame: Frame) {
-        self.bytes += frame.length;
+        self.bytes += frame.cost;
         self.queue.push_back(frame);
     }
 
@@ -233,13 +237,11 @@ impl Channels {
         let Some(at) = self.live(channel) else { return };
         let end = &mut self.ends[at];
         let frame = Frame::message(now + late, end.encode(message));
-        let full = end.bytes > 0 && end.bytes + frame.length > ROOM || end.queue.len() >= MESSAGES;
-        if frame.length > self.frame {
-            tracing::error!(
-                "{channel}: a message of {} bytes, {} are allowed: the channel breaks",
-                frame.length,
-                self.frame
-            );
+        let length = frame.cost - OVERHEAD;
+        let full = end.bytes > 0 && end.bytes + frame.cost > ROOM;
+        if length > self.frame {
+            let most = self.frame;
+            tracing::error!("{channel}: a message of {length} bytes, {most} are allowed: the channel breaks");
         } else if full {
             tracing::warn!("{channel}: {} messages with {} bytes wait: the channel breaks", end.queue.len(), end.bytes);
         } else {
@@ -348,8 +350,8 @@ impl Channels {
             let end = &mut self.ends[at];
             while taken < budget && end.queue.front().is_some_and(|front| front.due <= now) {
                 let Some(frame) = end.queue.pop_front() else { break };
-                end.bytes -= frame.length;
-                taken += frame.length;
+                end.bytes -= frame.cost;
+                taken += frame.cost;
                 ready.push(frame.segments);
             }
             if end.queue.is_empty()
@@ -386,6 +388,12 @@ impl Channels {
             [opens, end.queue.front().map(|front| front.due), end.newest_due].into_iter().flatten().min()
         };
         if self.linked { self.ends.iter().filter_map(due).min() } else { None }
+    }
+
+    /// A channel on which so much waits that it is not good to say more, if there is one.
+    pub(super) fn backed_up(&self) -> Option<Channel> {
+        let is_backed_up = |end: &End| matches!(end.state, State::Up) && end.bytes > BACKED_UP;
+        self.ends.iter().position(is_backed_up).map(|at| self.channel(at))
     }
 
     pub(super) fn has_events(&self) -> bool {

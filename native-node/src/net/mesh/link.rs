@@ -1,4 +1,4 @@
-//! A link that runs: what waits is written, what arrives is told, and a peer that has fallen silent is noticed.
+//! A link that runs: what waits is written, what arrives is told, and a peer that has fallen silent, or deaf, is noticed.
 
 use super::Shared;
 use super::connect::{Greeted, is_chooser};
@@ -33,7 +33,7 @@ pub(super) async fn run(greeted: Greeted, shared: &Shared, pair: &Pair, peer: No
         biased;
         why = write(sink, shared, pair, peer) => why,
         why = read(stream, shared, pair, peer, &life) => why,
-        why = watch(shared, &life) => why,
+        why = watch(shared, pair, &life) => why,
     }
 }
 
@@ -169,13 +169,15 @@ async fn read(mut stream: SplitStream<Socket>, shared: &Shared, pair: &Pair, pee
     }
 }
 
-/// Returns when nothing has arrived for as long as a dead peer is waited for. Counts moments rather than time: while
-/// this process was stopped nothing could arrive, and nobody is to blame.
-async fn watch(shared: &Shared, life: &Life) -> String {
+/// Returns when nothing has arrived for as long as a dead peer is waited for, or nothing was taken though a channel is
+/// backed up. Counts moments rather than time: while this process was stopped nothing could arrive, and nobody is to
+/// blame.
+async fn watch(shared: &Shared, pair: &Pair, life: &Life) -> String {
     const MOMENTS: u32 = 8;
     let moment = (shared.config.dead_peer / MOMENTS).max(Duration::from_millis(1));
     let (mut reads, mut silent) = (life.reads(), 0);
-    while silent < MOMENTS {
+    let (mut writes, mut stuck) = (life.writes(), 0);
+    loop {
         let began = Instant::now();
         sleep(moment).await;
         shared.stones.paused().await;
@@ -185,8 +187,19 @@ async fn watch(shared: &Shared, life: &Life) -> String {
         } else {
             silent += 1;
         }
+        let backed_up = pair.backed_up();
+        if asleep || life.writes() != writes || backed_up.is_none() {
+            (writes, stuck) = (life.writes(), 0);
+        } else {
+            stuck += 1;
+        }
+        if silent >= MOMENTS {
+            return format!("it was silent for {:?}", shared.config.dead_peer);
+        }
+        if let Some(channel) = backed_up.filter(|_| stuck >= MOMENTS) {
+            return format!("it read nothing for {:?}, though much waits on {channel}", shared.config.dead_peer);
+        }
     }
-    format!("it was silent for {:?}", shared.config.dead_peer)
 }
 
 fn describe(error: &Error) -> String {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use glasshouse_core::api::peer::{Channel, PeerMessage};
 use glasshouse_core::id::NodeId;
 use glasshouse_core::node::Input;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -18,16 +18,19 @@ pub(super) struct Pair {
     pub(super) work: Notify,
     /// The node has to be told something.
     pub(super) told: Notify,
+    /// A channel is no longer backed up.
+    relief: Arc<Notify>,
     /// Which boot of the peer this node has a link with.
     pub(super) held: watch::Sender<Option<u64>>,
 }
 
 impl Pair {
-    pub(super) fn new(me: NodeId, peer: NodeId, frame: usize) -> Pair {
+    pub(super) fn new(me: NodeId, peer: NodeId, frame: usize, relief: Arc<Notify>) -> Pair {
         Pair {
             channels: Mutex::new(Channels::new(me, peer, frame, Instant::now())),
             work: Notify::new(),
             told: Notify::new(),
+            relief,
             held: watch::Sender::new(None),
         }
     }
@@ -38,12 +41,20 @@ impl Pair {
 
     /// Does something to the channels, and wakes whoever now has work.
     fn change<T>(&self, change: impl FnOnce(&mut Channels) -> T) -> T {
-        let mut channels = self.lock();
-        let result = change(&mut channels);
-        let told = channels.has_events();
-        drop(channels);
+        let (result, told) = self.relieve(|channels| (change(channels), channels.has_events()));
         if told {
             self.told.notify_one();
+        }
+        result
+    }
+
+    /// Does something to the channels, and says if they were backed up and are no longer.
+    fn relieve<T>(&self, change: impl FnOnce(&mut Channels) -> T) -> T {
+        let mut channels = self.lock();
+        let before = channels.backed_up().is_some();
+        let result = change(&mut channels);
+        if before && channels.backed_up().is_none() {
+            self.relief.notify_one();
         }
         result
     }
@@ -69,7 +80,7 @@ impl Pair {
     /// As [`Channels::receive`]. Whoever receives also tells.
     pub(super) fn receive(&self, late: Duration, frame: Bytes) -> Result<(), String> {
         let controls = frame.first().is_some_and(|first| first >> 4 != MESSAGE);
-        let result = self.lock().receive(Instant::now(), late, frame);
+        let result = self.relieve(|channels| channels.receive(Instant::now(), late, frame));
         if controls {
             self.work.notify_one();
         }
@@ -82,6 +93,11 @@ impl Pair {
             channels.take_ready(Instant::now(), late, budget, ready);
             channels.next_due()
         })
+    }
+
+    /// As [`Channels::backed_up`].
+    pub(super) fn backed_up(&self) -> Option<Channel> {
+        self.lock().backed_up()
     }
 
     pub(super) fn next_event(&self) -> Option<Input> {

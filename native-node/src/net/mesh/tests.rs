@@ -4,7 +4,7 @@ use super::connect::{self, Greeted};
 use super::greeting::Refused;
 use super::wire::FRAGMENT;
 use super::*;
-use crate::inbox::Incoming;
+use crate::inbox::{Arrivals, Incoming};
 use futures_util::{SinkExt, StreamExt};
 use glasshouse_core::api::kafka::{FetchRequest, FetchResponse};
 use glasshouse_core::api::peer::{ChannelKind, Notification, PacketType, QuorumPacket, ServerState};
@@ -13,7 +13,7 @@ use glasshouse_core::node::Input;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -30,7 +30,7 @@ const THREE: NodeId = NodeId::keeper(3);
 struct Played {
     config: MeshConfig,
     mesh: Option<Mesh>,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: Arrivals,
     stones: Stones,
 }
 
@@ -221,6 +221,52 @@ async fn long_messages_arrive_whole_both_ways() {
         assert_eq!(two.hear(to_one).await, long_packet(length));
         assert_eq!(one.hear(to_two).await, long_packet(length));
     }
+}
+
+/// A tree of 200 MB, as a keeper that synchronises a learner says it: all of it before anything has left.
+#[tokio::test]
+async fn a_synchronisation_of_any_length_arrives() {
+    const PIECES: usize = 400;
+    let (mut one, to_two, mut two, to_one) = linked().await;
+    let piece = long_packet(FRAGMENT / 2);
+    for _ in 0..PIECES {
+        one.say(to_two, piece.clone());
+    }
+    one.say(to_two, packet(7));
+    assert!(one.mesh().is_backed_up());
+    for _ in 0..PIECES {
+        assert_eq!(two.hear(to_one).await, piece);
+    }
+    timeout(LONG, one.mesh().relieved()).await.expect("it passes");
+    assert!(!one.mesh().is_backed_up());
+    assert_eq!(two.hear(to_one).await, packet(7));
+    converse(&mut one, to_two, &mut two, to_one).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_and_does_not_read_loses_its_link() {
+    let [(mut config, listener), (two, _)] = configure([ONE, TWO]).await;
+    config.dead_peer = Duration::from_secs(1);
+    let mut one = Played::on(config, listener);
+    let two = by_hand(&two);
+    let greeted = timeout(LONG, connect::attempt(&two, ONE)).await.expect("an answer").expect("it is known");
+    let mut socket = greeted.socket;
+    socket.send(Message::binary(b"\x11\0\0\0\x01".to_vec())).await.expect("it is read");
+    let up = one.up(TWO, ChannelKind::Quorum).await;
+    assert!(!one.mesh().is_backed_up());
+    for _ in 0..40 {
+        one.say(up, long_packet(FRAGMENT));
+    }
+    assert!(one.mesh().is_backed_up());
+    let speaking = async {
+        // Something that needs no answer; an answer would wait behind the rest.
+        while socket.send(Message::Pong(Bytes::new())).await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::join!(speaking, one.down(up));
+    timeout(LONG, one.mesh().relieved()).await.expect("it passes");
+    assert!(!one.mesh().is_backed_up());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The bytes below a WebSocket: TCP or TLS, with a count of what arrives, so that a silent peer is noticed and a
-//! stranger cannot say much. Knows nothing of messages.
+//! The bytes below a WebSocket: TCP or TLS, with a count of what arrives and of what is taken, so that a peer that says
+//! or reads nothing is noticed and a stranger cannot say much. Knows nothing of messages.
 
 use std::io;
 use std::pin::Pin;
@@ -44,10 +44,11 @@ pub(super) fn for_peers(frame: usize) -> WebSocketConfig {
         .max_frame_size(Some(FRAGMENT))
 }
 
-/// Whether something was heard of the other end lately.
+/// Whether something was heard of the other end lately, and whether it took something.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     reads: AtomicU64,
+    writes: AtomicU64,
     deaf: AtomicBool,
 }
 
@@ -55,6 +56,11 @@ impl Life {
     /// Grows whenever bytes arrive.
     pub(super) fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Grows whenever the socket takes bytes.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Says that nobody listens at the moment because the node is busy: then the silence is not the peer's.
@@ -121,10 +127,15 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().bare {
+        let Wire { bare, life, .. } = self.get_mut();
+        let written = ready!(match bare {
             Bare::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Bare::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        })?;
+        if written > 0 {
+            life.writes.fetch_add(1, Ordering::Relaxed);
         }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

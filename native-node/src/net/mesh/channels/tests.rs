@@ -174,6 +174,7 @@ fn a_full_queue_breaks_the_channel_and_nothing_else() {
     let channel = two.quorum(0, 1);
     let data = Some(Bytes::from(vec![0; 1 << 20]));
     let long = PeerMessage::Quorum(QuorumPacket::new(PacketType::Proposal, Zxid::new(ZabEpoch(1), 1), data));
+    // Nothing of it is copied.
     for _ in 0..=ROOM >> 20 {
         let now = two.now;
         two.ends[0].send(now, SOON, channel, &long);
