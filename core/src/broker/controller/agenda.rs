@@ -22,8 +22,9 @@ pub(super) enum Event {
         broken: Vec<Replica>,
         mended: Vec<Replica>,
     },
-    /// How deletions on one broker went, as its answer to StopReplica said.
+    /// How deletions on one broker went, as the answer of that registration to StopReplica said.
     ReplicasDeleted {
+        by: (BrokerId, BrokerEpoch),
         done: Vec<Replica>,
         failed: Vec<Replica>,
     },

@@ -229,7 +229,7 @@ impl Controller {
                     deleted.into_iter().map(|(name, row)| (TopicPartition::new(name.clone(), row.partition), from));
                 let (failed, done): (Vec<Replica>, Vec<Replica>) = all.partition(failed);
                 let any = !failed.is_empty() || !done.is_empty();
-                any.then_some(Event::ReplicasDeleted { done, failed })
+                any.then_some(Event::ReplicasDeleted { by: (from, asked.broker_epoch), done, failed })
             }
             _ => None,
         }

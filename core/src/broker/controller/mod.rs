@@ -58,7 +58,7 @@ mod tests;
 use crate::api::kafka::{self, ErrorCode, Request, Response};
 use crate::broker::config::Settings;
 use crate::broker::znodes;
-use crate::id::{BrokerId, ControllerEpoch, SessionId, TopicPartition};
+use crate::id::{BrokerEpoch, BrokerId, ControllerEpoch, SessionId, TopicPartition};
 use crate::keeper::client::op::{ANY_VERSION, Answer, CreateMode, Done, KeeperError, Op, WatchKind};
 use crate::machine::Effects;
 use crate::note::controller::ControllerNote;

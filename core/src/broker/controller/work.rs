@@ -68,7 +68,7 @@ impl Controller {
             Event::LogDirsFailed => self.read_notifications(znodes::LOG_DIR_EVENTS, fx),
             Event::IsrsChanged => self.read_notifications(znodes::ISR_CHANGES, fx),
             Event::ReplicasJudged { broken, mended } => self.replicas_judged(broken, mended),
-            Event::ReplicasDeleted { done, failed } => self.on_replicas_deleted(done, failed),
+            Event::ReplicasDeleted { by, done, failed } => self.on_replicas_deleted(by, done, failed),
             Event::Rebalance => self.rebalance(),
             Event::UncleanAllowed => self.next([Step::OnlineAll]),
         }

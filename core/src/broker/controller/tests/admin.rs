@@ -249,6 +249,25 @@ fn a_topic_that_is_being_moved_is_deleted_afterwards() {
     assert!(!world.nodes.contains_key(&znodes::topic("re")));
 }
 
+/// A broker starts anew while it deletes. What it said before is heard after it was asked again (seed 7579).
+#[test]
+fn a_refusal_from_before_a_restart_holds_up_no_deletion() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    world.damaged = Some(3);
+    let request = DeleteTopicsRequest { names: vec!["t".into()], timeout_ms: 0, ..Default::default() };
+    let _ = world.ask(1, 6, 5, request);
+    world.release();
+    assert!(world.sent.contains(&"3 Stop t-0@-2 delete".to_owned()), "{:?}", world.sent);
+    world.frozen = Some(1);
+    world.kill(3);
+    world.start(3);
+    world.frozen = None;
+    world.damaged = None;
+    world.release();
+    assert!(!world.nodes.contains_key(&znodes::topic("t")));
+}
+
 /// Where the broker that it goes to never comes back, its move is called off, and then it is deleted.
 #[test]
 fn the_move_of_a_topic_that_is_to_be_deleted_can_be_called_off() {
