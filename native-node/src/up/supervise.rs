@@ -26,8 +26,8 @@ const REWRITE_AFTER: Duration = Duration::from_secs(1);
 const STOPPING: Duration = Duration::from_secs(15);
 /// The pause before a node that ended is started again; doubled while it does not last, up to the other.
 const RESTART_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// A run that lasted so long was none of a series of failures: a node that cannot serve ends sooner.
-const LASTED: Duration = Duration::from_secs(3);
+/// A run that lasted so long was none of a series of failures: a node serves long before.
+const LASTED: Duration = Duration::from_secs(1);
 
 /// One node, whether it runs or not.
 #[derive(Debug)]
