@@ -98,6 +98,11 @@ impl Election {
         self.finalize_at.map_or(self.resend_at, |at| at.min(self.resend_at))
     }
 
+    /// How long it waits in all for what [`wake_at`](Election::wake_at) ends.
+    pub fn waits(&self) -> Span {
+        if self.finalize_at.is_some_and(|at| at <= self.resend_at) { self.finalize_wait } else { self.interval }
+    }
+
     /// Whether a quorum agrees already.
     pub fn is_finalizing(&self) -> bool {
         self.finalize_at.is_some()

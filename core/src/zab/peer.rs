@@ -13,7 +13,7 @@ use crate::machine::{Effects, Machine, Ticket};
 use crate::note::zab::ZabNote;
 use crate::queue::Queue;
 use crate::rng::Rng;
-use crate::time::{Instant, Now, Wake};
+use crate::time::{Instant, Now, Span, Wake};
 use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
@@ -209,6 +209,11 @@ impl Peer {
     /// The round of the election.
     pub fn round(&self) -> u64 {
         self.election.clock()
+    }
+
+    /// While it looks for a leader: how long it waits before it finalizes, or says its vote again.
+    pub fn election_waits(&self) -> Span {
+        self.election.waits()
     }
 
     pub fn leading(&self) -> Option<&Leading> {

@@ -97,7 +97,7 @@ pub fn keeper(keeper: &Keeper, now: Instant) -> KeeperView {
     };
     let looking = matches!(peer.role(), Role::Looking);
     let timeout = crate::machine::Machine::wake_at(keeper).filter(|_| looking).map(|wake| Timeout {
-        span: peer.config().tick,
+        span: peer.election_waits(),
         due: wake.at.max(now),
         awaited: false,
     });
