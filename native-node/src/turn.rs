@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use glasshouse_core::api::kafka::{FetchResponse, Response};
-use glasshouse_core::api::keeper::{self, Body, Part};
+use glasshouse_core::api::keeper;
 use glasshouse_core::api::peer::PeerMessage;
 use glasshouse_core::api::storage::StoreOp;
 use glasshouse_core::node::{Effect, Reply};
@@ -72,7 +72,7 @@ fn length(effect: &Effect) -> usize {
         Effect::Send { message: PeerMessage::Quorum(packet), .. } => packet.data.as_ref().map_or(0, Bytes::len),
         Effect::Send { message: PeerMessage::Response { response: Response::Fetch(fetch), .. }, .. }
         | Effect::Reply { reply: Reply::Kafka { body: Response::Fetch(fetch), .. }, .. } => fetched(fetch),
-        Effect::Reply { reply: Reply::Keeper(keeper::Reply::Answer { body: Some(body), .. }), .. } => of_body(body),
+        Effect::Reply { reply: Reply::Keeper(keeper::Reply::Answer { body: Some(body), .. }), .. } => body.length(),
         Effect::Reply { reply: Reply::Keeper(keeper::Reply::Text(text)), .. } => text.len(),
         _ => 0,
     }
@@ -85,28 +85,6 @@ fn fetched(fetch: &FetchResponse<LogRange>) -> usize {
         records.saturating_mul(RECORD).min(range.max_bytes.into()) as usize
     };
     ranges.map(about).sum()
-}
-
-fn of_body(body: &Body) -> usize {
-    match body {
-        Body::Data { data, .. } | Body::Sasl { token: data } => data.as_ref().map_or(0, Bytes::len),
-        Body::Children { names, .. } | Body::Ephemerals(names) => names.iter().map(|name| name.len()).sum(),
-        Body::Multi(parts) => parts.iter().map(of_part).sum(),
-        Body::Path(_)
-        | Body::Created { .. }
-        | Body::Stat(_)
-        | Body::Acl { .. }
-        | Body::Count(_)
-        | Body::WatchAdded
-        | Body::WhoAmI(_) => 0,
-    }
-}
-
-fn of_part(part: &Part) -> usize {
-    match part {
-        Part::Done { body: Some(body), .. } => of_body(body),
-        Part::Done { body: None, .. } | Part::Failed(_) => 0,
-    }
 }
 
 /// Whether it makes, replaces or removes files.
@@ -128,7 +106,7 @@ fn is_about_files(effect: &Effect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glasshouse_core::api::keeper::ErrorCode;
+    use glasshouse_core::api::keeper::{Body, ErrorCode};
     use glasshouse_core::api::peer::{Channel, ChannelKind, PacketType, QuorumPacket};
     use glasshouse_core::id::{ConnId, NodeId, Zxid};
 

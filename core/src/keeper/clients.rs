@@ -3,7 +3,7 @@
 use super::lead::Submission;
 use super::pipeline::{Connection, Standing, Waiting};
 use super::session::{negotiate, password};
-use super::words::Outside;
+use super::words::{Outside, is_about_clients};
 use super::{Keeper, Out};
 use crate::api::keeper::{Body, Connect, Connected, ErrorCode, Op, Reply, Request, op_code};
 use crate::api::peer::PacketType;
@@ -24,8 +24,7 @@ impl Keeper {
         };
         self.received += 1;
         if let Request::FourLetter(word) = body {
-            let is_about_clients = matches!(&word, b"srvr" | b"stat" | b"mntr");
-            let known = if is_about_clients { self.inside() } else { Outside::default() };
+            let known = if is_about_clients(word) { self.inside() } else { Outside::default() };
             let text = self.word(word, &known);
             out.reply(conn, Reply::Text(text));
             self.close(conn, out);

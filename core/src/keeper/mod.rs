@@ -29,7 +29,7 @@ mod words;
 
 pub use lead::Lead;
 pub use pipeline::{Connection, Standing};
-pub use words::{Client, Outside};
+pub use words::{Client, Outside, is_about_clients};
 
 use crate::api::keeper::Reply;
 use crate::api::peer::{ChannelKind, PeerMessage};

@@ -11,8 +11,6 @@ use std::sync::Arc;
 
 /// What the parts of a multi-read hold together before no more is read: Apache's clients take no larger answer.
 const MULTI_READ_BYTES: usize = 4 << 20;
-/// What a name costs beside its letters.
-const NAME_BYTES: usize = 4;
 
 /// What a read may look at, and the one table it may change.
 struct Reading<'a> {
@@ -179,13 +177,7 @@ impl Reading<'_> {
                 return Part::Failed(ErrorCode::MarshallingError);
             }
             let part = self.part(op);
-            bytes += match &part {
-                Part::Done { body: Some(Body::Data { data, .. }), .. } => data.as_ref().map_or(0, bytes::Bytes::len),
-                Part::Done { body: Some(Body::Children { names, .. }), .. } => {
-                    names.iter().map(|name| NAME_BYTES + name.len()).sum()
-                }
-                Part::Done { .. } | Part::Failed(_) => 0,
-            };
+            bytes += part.length();
             part
         });
         parts.collect()

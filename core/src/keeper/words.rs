@@ -48,6 +48,11 @@ impl fmt::Display for Client {
     }
 }
 
+/// Whether the answer to a word tells of clients, so that somebody has to list them. To probes they cost nothing.
+pub fn is_about_clients(word: [u8; 4]) -> bool {
+    matches!(&word, b"srvr" | b"stat" | b"mntr")
+}
+
 impl Keeper {
     /// The keeper's own figures, by the names that `mntr` and ZooKeeper's metrics have for them.
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
@@ -79,7 +84,7 @@ impl Keeper {
             b"ruok" => "imok".to_owned(),
             b"isro" => if serving { "rw" } else { "null" }.to_owned(),
             b"conf" => self.conf(),
-            b"srvr" | b"stat" | b"mntr" if !serving => NOT_SERVING.to_owned(),
+            _ if is_about_clients(word) && !serving => NOT_SERVING.to_owned(),
             b"srvr" => self.srvr(outside),
             b"stat" => self.stat(outside),
             b"mntr" => self.mntr(outside),

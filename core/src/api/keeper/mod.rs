@@ -367,6 +367,24 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// Bytes of what may be long in it, about: data and names, each name behind its length.
+    pub fn length(&self) -> usize {
+        match self {
+            Body::Data { data, .. } | Body::Sasl { token: data } => data.as_ref().map_or(0, Bytes::len),
+            Body::Children { names, .. } | Body::Ephemerals(names) => names.iter().map(|name| 4 + name.len()).sum(),
+            Body::Multi(parts) => parts.iter().map(Part::length).sum(),
+            Body::Path(_)
+            | Body::Created { .. }
+            | Body::Stat(_)
+            | Body::Acl { .. }
+            | Body::Count(_)
+            | Body::WatchAdded
+            | Body::WhoAmI(_) => 0,
+        }
+    }
+}
+
 /// The outcome of one operation of a multi or multiRead.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -375,6 +393,16 @@ pub enum Part {
     Done { op: i32, body: Option<Body> },
     /// `Ok` for one that was in order and was rolled back, `RuntimeInconsistency` for one that was not tried.
     Failed(ErrorCode),
+}
+
+impl Part {
+    /// As [`Body::length`].
+    pub fn length(&self) -> usize {
+        match self {
+            Part::Done { body: Some(body), .. } => body.length(),
+            Part::Done { body: None, .. } | Part::Failed(_) => 0,
+        }
+    }
 }
 
 /// The shape of an operation's answer, for whoever decodes it.

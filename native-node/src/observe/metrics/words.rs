@@ -4,7 +4,7 @@
 use super::report::Report;
 use super::{Counters, Seen};
 use glasshouse_core::id::ConnId;
-use glasshouse_core::keeper::{Client, Keeper, Outside};
+use glasshouse_core::keeper::{Client, Keeper, Outside, is_about_clients};
 use glasshouse_core::nodes::Node;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ impl Counters {
         let word = self.talks.word_of(conn)?;
         let Node::Keeper(keeper) = seen.node else { return None };
         // To the others the keeper's own answer stands: a probe is not to cost as much as there are clients.
-        if !matches!(&word, b"srvr" | b"stat" | b"mntr") {
+        if !is_about_clients(word) {
             return None;
         }
         let (min, avg, max) = self.talks.latency();
