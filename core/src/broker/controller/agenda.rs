@@ -17,16 +17,10 @@ pub(super) enum Event {
     PreferredWanted,
     LogDirsFailed,
     IsrsChanged,
-    /// What an answer to LeaderAndIsr said: replicas whose log cannot be used, and those whose log can be used again.
-    ReplicasJudged {
-        broken: Vec<Replica>,
-        mended: Vec<Replica>,
-    },
-    /// How deletions on one broker went, as the answer of that registration to StopReplica said.
-    ReplicasDeleted {
+    /// What the answer of one registration of a broker to a control request said of its replicas.
+    Learned {
         by: (BrokerId, BrokerEpoch),
-        done: Vec<Replica>,
-        failed: Vec<Replica>,
+        what: Learned,
     },
     Rebalance,
     /// A topic, or every topic, may have an unclean leader from now on.
@@ -42,6 +36,15 @@ pub(super) enum Event {
         request: kafka::CreateTopicsRequest,
         seats: Vec<Seat>,
     },
+}
+
+/// What a broker said of the replicas it was told about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Learned {
+    /// By its answer to LeaderAndIsr: those whose log cannot be used, and those whose log can be used again.
+    Logs { broken: Vec<Replica>, mended: Vec<Replica> },
+    /// By its answer to StopReplica: how deletions went.
+    Deletions { done: Vec<Replica>, failed: Vec<Replica> },
 }
 
 /// What is done next, in order; a step may put others before the rest. The controller's own call stack, as data.

@@ -106,8 +106,20 @@ impl Controller {
         self.next([Step::ReplicasOffline(replicas)]);
     }
 
+    /// The word of an earlier registration that is heard only now teaches nothing: the broker has been asked anew since, and
+    /// what it found when it started anew may be otherwise.
+    pub(super) fn on_learned(&mut self, (broker, epoch): (BrokerId, BrokerEpoch), what: Learned) {
+        if self.context.brokers.get(&broker).is_some_and(|now| now.epoch != epoch) {
+            return;
+        }
+        match what {
+            Learned::Logs { broken, mended } => self.on_logs_judged(broken, mended),
+            Learned::Deletions { done, failed } => self.on_replicas_deleted(done, failed),
+        }
+    }
+
     /// Replicas whose log cannot be used go offline, though their broker is live; others are back.
-    pub(super) fn replicas_judged(&mut self, broken: Vec<Replica>, mended: Vec<Replica>) {
+    fn on_logs_judged(&mut self, broken: Vec<Replica>, mended: Vec<Replica>) {
         for replica in &mended {
             self.context.broken.remove(replica);
             if let Some(partition) = self.context.partitions.get_mut(&replica.0)
@@ -197,8 +209,9 @@ impl Controller {
 
     /// What a broker's answer to a control request teaches: failed log directories, and how deletions went.
     pub(super) fn learned(&self, from: BrokerId, asked: &Request, answer: &Response<Bytes>) -> Option<Event> {
+        let learned = |epoch, what| Event::Learned { by: (from, epoch), what };
         match (asked, answer) {
-            (Request::LeaderAndIsr(_), Response::LeaderAndIsr(answer)) => {
+            (Request::LeaderAndIsr(asked), Response::LeaderAndIsr(answer)) => {
                 let rows =
                     answer.topics.iter().filter_map(|topic| Some((self.context.topic_named(topic.topic_id)?, topic)));
                 let (mut broken, mut mended) = (Vec::new(), Vec::new());
@@ -213,7 +226,7 @@ impl Controller {
                     }
                 }
                 let any = !broken.is_empty() || !mended.is_empty();
-                any.then_some(Event::ReplicasJudged { broken, mended })
+                any.then_some(learned(asked.broker_epoch, Learned::Logs { broken, mended }))
             }
             (Request::StopReplica(asked), Response::StopReplica(answer)) => {
                 let rows =
@@ -229,7 +242,7 @@ impl Controller {
                     deleted.into_iter().map(|(name, row)| (TopicPartition::new(name.clone(), row.partition), from));
                 let (failed, done): (Vec<Replica>, Vec<Replica>) = all.partition(failed);
                 let any = !failed.is_empty() || !done.is_empty();
-                any.then_some(Event::ReplicasDeleted { by: (from, asked.broker_epoch), done, failed })
+                any.then_some(learned(asked.broker_epoch, Learned::Deletions { done, failed }))
             }
             _ => None,
         }

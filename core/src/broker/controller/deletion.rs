@@ -90,17 +90,8 @@ impl Controller {
 
     /// How deletions on one broker went. A replica that a move left behind is no part of its topic's deletion: that it
     /// could not be deleted holds nothing up. (`failReplicaDeletion` of Apache looks at the topic only, and waits until
-    /// some broker of it starts anew.) Neither is the word of an earlier registration that is heard only now: the broker has
-    /// been asked anew since.
-    pub(super) fn on_replicas_deleted(
-        &mut self,
-        (broker, epoch): (BrokerId, BrokerEpoch),
-        done: Vec<Replica>,
-        mut failed: Vec<Replica>,
-    ) {
-        if self.context.brokers.get(&broker).is_some_and(|now| now.epoch != epoch) {
-            return;
-        }
+    /// some broker of it starts anew.)
+    pub(super) fn on_replicas_deleted(&mut self, done: Vec<Replica>, mut failed: Vec<Replica>) {
         failed.retain(|of| self.context.state_of(of) == ReplicaState::DeletionStarted);
         for (tp, _) in &failed {
             self.context.deletion_waits.insert(tp.topic.clone());

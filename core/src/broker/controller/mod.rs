@@ -67,7 +67,7 @@ use crate::queue::Queue;
 use crate::record::offset::LogRange;
 use crate::rng::Rng;
 use crate::time::{Deadlines, Instant, Now, Span, Wake};
-use agenda::{Event, Step, Then};
+use agenda::{Event, Learned, Step, Then};
 use bytes::Bytes;
 use context::{Context, Replica, ReplicaState, Status};
 use elect::Strategy;

@@ -67,8 +67,7 @@ impl Controller {
             Event::PreferredWanted => self.next([Step::ReadPreferred]),
             Event::LogDirsFailed => self.read_notifications(znodes::LOG_DIR_EVENTS, fx),
             Event::IsrsChanged => self.read_notifications(znodes::ISR_CHANGES, fx),
-            Event::ReplicasJudged { broken, mended } => self.replicas_judged(broken, mended),
-            Event::ReplicasDeleted { by, done, failed } => self.on_replicas_deleted(by, done, failed),
+            Event::Learned { by, what } => self.on_learned(by, what),
             Event::Rebalance => self.rebalance(),
             Event::UncleanAllowed => self.next([Step::OnlineAll]),
         }

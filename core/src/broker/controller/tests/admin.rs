@@ -268,6 +268,24 @@ fn a_refusal_from_before_a_restart_holds_up_no_deletion() {
     assert!(!world.nodes.contains_key(&znodes::topic("t")));
 }
 
+/// Whether a log can be used is for the registration to say that the broker has now.
+#[test]
+fn a_log_that_was_broken_before_a_restart_is_not_broken() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create_topic("t", &[2, 3]);
+    let before = world.broker_epoch(3);
+    world.kill(3);
+    world.start(3);
+    let replica = (TopicPartition::new("t", 0), BrokerId(3));
+    for (epoch, is_broken) in [(before, false), (world.broker_epoch(3), true)] {
+        let what = Learned::Logs { broken: vec![replica.clone()], mended: vec![] };
+        let controller = world.controllers.get_mut(&1).unwrap();
+        controller.events.push_back(Event::Learned { by: (BrokerId(3), epoch), what });
+        controller.run(World::now(), &mut Effects::default());
+        assert_eq!(controller.context.broken.contains(&replica), is_broken);
+    }
+}
+
 /// Where the broker that it goes to never comes back, its move is called off, and then it is deleted.
 #[test]
 fn the_move_of_a_topic_that_is_to_be_deleted_can_be_called_off() {
