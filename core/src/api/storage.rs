@@ -127,8 +127,9 @@ pub enum Load {
     Records(LogRange),
     /// The producers' states at `upto`: the newest snapshot at or below it, and the batches from there replayed.
     Producers { partition: TopicPartition, upto: Offset },
-    /// The first offset at or above `from` whose timestamp is at least `timestamp`, below `upto`.
-    OffsetForTime { partition: TopicPartition, timestamp: i64, from: Offset, upto: Offset },
+    /// The first offset at or above `from` whose timestamp is at least `timestamp` (`None`: the latest of the log), below
+    /// `upto`.
+    OffsetForTime { partition: TopicPartition, timestamp: Option<i64>, from: Offset, upto: Offset },
 }
 
 /// What a read found.

@@ -109,7 +109,9 @@ pub struct Broker {
     channels: OrdMap<NodeId, Channel>,
     /// Brokers that the controller was told can be reached.
     told_up: OrdSet<BrokerId>,
-    calls: OrdMap<i32, Call>,
+    /// Requests under way by correlation id, each with where in the mesh it went: when that channel breaks, the metadata
+    /// may have forgotten the broker.
+    calls: OrdMap<i32, (Call, NodeId)>,
     last_correlation: i32,
     to_myself: Queue<ToMyself>,
     reads: reads::Reads,
@@ -145,6 +147,8 @@ pub enum Call {
     },
     AllocateProducerIds {
         to: BrokerId,
+        /// No answer is waited for any longer.
+        until: Instant,
     },
     /// By the controller in this broker, under its own number.
     Controller {

@@ -54,8 +54,8 @@ impl Broker {
         let gone: Vec<(i32, Call)> = self
             .calls
             .iter()
-            .filter(|(_, call)| self.node_of(call.to()) == Some(peer))
-            .map(|(correlation, call)| (*correlation, call.clone()))
+            .filter(|(_, (_, at))| *at == peer)
+            .map(|(correlation, (call, _))| (*correlation, call.clone()))
             .collect();
         for (correlation, call) in gone {
             self.calls.remove(&correlation);
@@ -99,15 +99,16 @@ impl Broker {
     /// Sends a request; to this broker itself it becomes a later input. `None`: it cannot be reached now.
     pub(super) fn call(&mut self, call: Call, request: Request, fx: &mut Effects<Effect>) -> Option<i32> {
         let to = call.to();
+        let node = self.node_of(to)?;
         let correlation = self.last_correlation.wrapping_add(1) & i32::MAX;
         if to == self.id {
             self.to_myself.push_back(ToMyself::Request { correlation, request });
         } else {
-            let channel = *self.channels.get(&self.node_of(to)?)?;
+            let channel = *self.channels.get(&node)?;
             fx.emit(Effect::Send { channel, message: PeerMessage::Request { correlation, request } });
         }
         self.last_correlation = correlation;
-        self.calls.insert(correlation, call);
+        self.calls.insert(correlation, (call, node));
         Some(correlation)
     }
 
@@ -153,7 +154,7 @@ impl Broker {
         response: Response<Bytes>,
         fx: &mut Effects<Effect>,
     ) {
-        let Some(call) = self.calls.remove(&correlation) else { return };
+        let Some((call, _)) = self.calls.remove(&correlation) else { return };
         match (call, response) {
             (Call::Fetcher(leader), response) => self.on_fetcher_answer(now, leader, correlation, response, fx),
             (Call::AlterPartition { .. }, Response::AlterPartition(answer)) => {
@@ -217,7 +218,7 @@ impl Broker {
     /// The leader has not answered for too long: what it may still say is not waited for.
     pub(super) fn on_fetcher_timeout(&mut self, now: Now, leader: BrokerId, fx: &mut Effects<Effect>) {
         let call = self.fetchers.get(&leader).and_then(|fetcher| fetcher.call());
-        if let Some(call) = call.and_then(|correlation| self.calls.remove(&correlation)) {
+        if let Some((call, _)) = call.and_then(|correlation| self.calls.remove(&correlation)) {
             self.on_call_lost(now, call, fx);
         }
     }
@@ -283,7 +284,7 @@ impl Broker {
 
     /// Who was the controller has not answered for too long: who is now is asked the same.
     pub(super) fn on_alter_timeout(&mut self, now: Now, fx: &mut Effects<Effect>) {
-        if let Some(call) = self.alter.call().and_then(|correlation| self.calls.remove(&correlation)) {
+        if let Some((call, _)) = self.alter.call().and_then(|correlation| self.calls.remove(&correlation)) {
             self.on_call_lost(now, call, fx);
         }
     }
@@ -440,7 +441,7 @@ impl Call {
             Call::Fetcher(to)
             | Call::AlterPartition { to }
             | Call::ControlledShutdown { to }
-            | Call::AllocateProducerIds { to }
+            | Call::AllocateProducerIds { to, .. }
             | Call::Controller { to, .. } => *to,
         }
     }

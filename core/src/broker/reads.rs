@@ -395,7 +395,7 @@ impl Broker {
             1 => log.last_stable(),
             _ => log.high_watermark(),
         };
-        let by_time = |timestamp: i64| {
+        let by_time = |timestamp: Option<i64>| {
             Listed::ByTime(Load::OffsetForTime { partition: name.clone(), timestamp, from: log.start(), upto: visible })
         };
         match wanted.timestamp {
@@ -404,11 +404,9 @@ impl Broker {
             EARLIEST | EARLIEST_LOCAL => {
                 Ok(Listed::At(log.start(), log.epochs().epoch_at(log.start()).unwrap_or(LeaderEpoch::NONE)))
             }
-            MAX_TIMESTAMP => {
-                let newest = log.segments().map(|segment| segment.max_timestamp).max().unwrap_or(-1);
-                Ok(if newest < 0 { Listed::At(Offset(-1), LeaderEpoch::NONE) } else { by_time(newest) })
-            }
-            timestamp if timestamp >= 0 => Ok(by_time(timestamp)),
+            // Only the disk knows which is the latest: what the segments tell here may have been cut since.
+            MAX_TIMESTAMP => Ok(by_time(None)),
+            timestamp if timestamp >= 0 => Ok(by_time(Some(timestamp))),
             _ => Ok(Listed::At(Offset(-1), LeaderEpoch::NONE)),
         }
     }

@@ -63,7 +63,8 @@ pub enum Step {
     /// It was ours, of a session that is gone.
     RemoveStale,
     Registered,
-    /// Somebody else has our id, and we were registered before.
+    /// Somebody else has our id, and we were registered before: we wait until that is gone. It may be a session of our own,
+    /// that ended for us before we heard that it had registered. (Apache's broker runs on unregistered.)
     Refused,
     /// The session is being closed.
     Leaving,
@@ -336,7 +337,7 @@ impl Broker {
     /// The step is tried again.
     pub(super) fn on_registration_timer(&mut self, now: Now, fx: &mut Effects<Effect>) {
         let step = match self.registration.step {
-            Step::ReadOwner => Step::Register,
+            Step::ReadOwner | Step::Refused => Step::Register,
             step => step,
         };
         if self.keeper.is_connected() {
@@ -407,7 +408,7 @@ impl Broker {
     }
 
     fn on_watch(&mut self, now: Now, kind: WatchKind, path: &str, fx: &mut Effects<Effect>) {
-        if self.registration.step == Step::ReadOwner && path == znodes::broker(self.id) {
+        if matches!(self.registration.step, Step::ReadOwner | Step::Refused) && path == znodes::broker(self.id) {
             self.on_registration_timer(now, fx);
         }
         if path == znodes::CONFIG_CHANGES {

@@ -15,12 +15,12 @@ use crate::api::kafka::{
     DescribeConfigsResponse, DescribeConfigsResult, ErrorCode, InitProducerIdRequest, InitProducerIdResponse,
     MetadataRequest, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, Request,
 };
-use crate::id::{ProducerEpoch, ProducerId, TopicPartition};
+use crate::id::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
 use crate::machine::Effects;
 use crate::node::Effect;
 use crate::note::broker::BrokerNote;
 use crate::record::offset::Offset;
-use crate::time::{Now, Span};
+use crate::time::{Instant, Now, Span};
 use std::sync::Arc;
 
 /// How long a producer id is waited for before the controller is asked again.
@@ -294,20 +294,28 @@ impl Broker {
         }
     }
 
-    /// Asks the controller for a block of ids, if somebody waits for one.
+    /// Asks the controller for a block of ids, if somebody waits for one. Who was the controller may never answer, paused
+    /// or cut off: who is now is asked.
     pub(super) fn ask_for_producer_ids(&mut self, now: Now, fx: &mut Effects<Effect>) {
-        let asked = self.calls.values().any(|call| matches!(call, Call::AllocateProducerIds { .. }));
-        if self.wants_producer_id.is_empty() || asked {
+        if self.wants_producer_id.is_empty() {
             return;
         }
         self.deadlines.set(Timer::ProducerIds, now.at + PRODUCER_IDS_AGAIN);
+        let controller = self.metadata.controller();
+        let is_over = |to: BrokerId, until: Instant| Some(to) != controller || until <= now.at;
+        self.calls
+            .retain(|_, (call, _)| !matches!(call, Call::AllocateProducerIds { to, until } if is_over(*to, *until)));
+        if self.calls.values().any(|(call, _)| matches!(call, Call::AllocateProducerIds { .. })) {
+            return;
+        }
         if let Some(to) = self.reachable_controller() {
             let request = AllocateProducerIdsRequest {
                 broker_id: self.id,
                 broker_epoch: self.registration.epoch,
                 ..AllocateProducerIdsRequest::default()
             };
-            self.call(Call::AllocateProducerIds { to }, request.into(), fx);
+            let until = now.at + self.settings.controller_socket_timeout;
+            self.call(Call::AllocateProducerIds { to, until }, request.into(), fx);
         }
     }
 

@@ -37,6 +37,9 @@ struct Journal {
     end: Zxid,
     /// What the keeper takes for durable.
     durable: Zxid,
+    /// Where the journal ended when files were replaced that may not be durable yet, oldest first: what follows waits
+    /// behind them, and goes with the process.
+    barriers: Queue<Zxid>,
     /// The last transaction that was delivered here.
     delivered: Zxid,
     accepted: ZabEpoch,
@@ -48,6 +51,20 @@ struct Journal {
     /// It lost what it had promised, as the scenario allows.
     excused: bool,
     observer: bool,
+}
+
+impl Journal {
+    /// An epoch is written: a barrier of the journal.
+    fn replaces_a_file(&mut self) {
+        if self.barriers.back() != Some(&self.end) {
+            self.barriers.push_back(self.end);
+        }
+    }
+
+    /// What outlives the process: what the disk was given, unless it waits behind a barrier.
+    fn begun(&self) -> Zxid {
+        self.barriers.front().map_or(self.end, |barrier| self.end.min(self.durable.max(*barrier)))
+    }
 }
 
 /// What a keeper's peer says of itself.
@@ -146,6 +163,7 @@ impl Ensemble {
             StoreOp::SnapshotEnd { zxid, replaces_journal: true } => self.on_replaced(id, *zxid, find),
             StoreOp::AcceptedEpoch(epoch) => {
                 let journal = self.keepers.entry(id).or_default();
+                journal.replaces_a_file();
                 let before = core::mem::replace(&mut journal.accepted, *epoch);
                 if before > *epoch {
                     find.fire("ZAB-13", || format!("keeper-{id} takes acceptedEpoch back from {before} to {epoch}"));
@@ -153,6 +171,7 @@ impl Ensemble {
             }
             StoreOp::CurrentEpoch(epoch) => {
                 let journal = self.keepers.entry(id).or_default();
+                journal.replaces_a_file();
                 let (before, accepted) = (core::mem::replace(&mut journal.current, *epoch), journal.accepted);
                 if before > *epoch || *epoch > accepted {
                     find.fire("ZAB-13", || {
@@ -199,6 +218,9 @@ impl Ensemble {
         }
         journal.end = to;
         journal.durable = journal.durable.min(to);
+        for end in &mut journal.barriers {
+            *end = (*end).min(to);
+        }
         if let Some(lost) = lost.filter(|_| !is_held)
             && !self.keepers.values().any(|journal| journal.excused)
         {
@@ -226,6 +248,7 @@ impl Ensemble {
         journal.tail.clear();
         journal.end = zxid;
         journal.durable = Zxid::ZERO;
+        journal.barriers = Queue::from([Zxid::ZERO]);
         match past {
             Some(past) => journal.agreed = past,
             None => {
@@ -236,7 +259,9 @@ impl Ensemble {
 
     /// Takes what the keeper holds for durable. Before its notes are looked at.
     pub fn on_durable(&mut self, id: KeeperId, durable: Zxid) {
-        self.keepers.entry(id).or_default().durable = durable;
+        let journal = self.keepers.entry(id).or_default();
+        journal.durable = durable;
+        while journal.barriers.pop_front_if(|end| *end < durable).is_some() {}
     }
 
     /// A keeper told something. Gives what was committed by it for the first time.
@@ -477,7 +502,7 @@ impl Ensemble {
         let journal = self.keepers.entry(id).or_default();
         journal.observer = observer;
         journal.delivered = snapshot;
-        let owed = if faults.has_lost_cache() || faults.lying { journal.durable } else { journal.end };
+        let owed = if faults.has_lost_cache() || faults.lying { journal.durable } else { journal.begun() };
         let (promised, joined) = journal.promised;
         let lost = last < owed || accepted < promised || current < joined;
         let end = journal.end;
@@ -488,6 +513,7 @@ impl Ensemble {
             journal.agreed -= 1;
         }
         (journal.end, journal.durable, journal.brought_to) = (last, last, Zxid::ZERO);
+        journal.barriers.clear();
         (journal.accepted, journal.current) = (accepted, current);
         if lost && faults.has_bad_disk() {
             journal.excused = true;

@@ -466,8 +466,12 @@ impl Log {
         self.snapshot_producers(fx);
     }
 
-    /// Writes the producers' state down, as at a roll and at an orderly stop.
+    /// Writes the producers' state down, as at a roll and at an orderly stop; not while it may count what was cut: a start
+    /// would believe it, and take for written what a producer sends again.
     pub fn snapshot_producers(&self, fx: &mut Effects<Effect>) {
+        if self.must_reload_producers() {
+            return;
+        }
         let snapshot = self.producers.snapshot(self.end);
         let op = StoreOp::Producers { partition: self.partition.clone(), snapshot };
         fx.emit(Effect::Store { lane: Lane::Checkpoint, op });

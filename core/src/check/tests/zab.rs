@@ -225,6 +225,23 @@ fn what_was_durable_is_there_after_a_power_loss() {
     assert_eq!((seen.fired(), allowed(&seen.find)), (None, vec!["ZAB-11"]));
 }
 
+/// What stands behind an epoch file that is not durable yet waits in the process, and goes with it.
+#[test]
+fn what_waits_behind_a_barrier_goes_with_the_process() {
+    let epoch = || StoreOp::AcceptedEpoch(ZabEpoch(2));
+    let process = Faults::default();
+    let waits = || two().store(2, epoch()).log(2, z(1, 3));
+    assert_eq!(waits().boots(2, z(1, 2), process).fired(), None);
+    assert_eq!(waits().boots(2, z(1, 1), process).fired(), Some("ZAB-11"), "1:2 was before it");
+    let three = || waits().synced(2, z(1, 3));
+    assert_eq!(three().boots(2, z(1, 2), process).fired(), Some("ZAB-11"));
+    assert_eq!(three().log(2, z(1, 4)).boots(2, z(1, 3), process).fired(), Some("ZAB-11"), "no barrier any more");
+    assert_eq!(three().store(2, epoch()).log(2, z(1, 4)).boots(2, z(1, 3), process).fired(), None);
+    let cut = || waits().note(2, ZabNote::Truncated { from: z(1, 3), to: z(1, 2) });
+    let cut = || cut().store(2, StoreOp::TruncateJournal { to: z(1, 2) }).log(2, z(1, 3));
+    assert_eq!(cut().boots(2, z(1, 2), process).fired(), None);
+}
+
 #[test]
 fn nothing_new_without_all_that_is_committed() {
     let seen = two().log(3, z(1, 1)).log(3, z(1, 2)).leads(3, 2).proposes(3, z(2, 1)).log(1, z(2, 1));

@@ -2,7 +2,7 @@
 //! way, and what recovery finds is checked: everything synced is there, and nothing that nobody wrote.
 
 use super::{PowerLoss, SimDisk};
-use crate::api::storage::{KeeperImage, Lane, StoreOp};
+use crate::api::storage::{KeeperImage, Lane, Load, Loaded, StoreOp};
 use crate::id::{LeaderEpoch, TopicId, TopicPartition, ZabEpoch, Zxid};
 use crate::machine::Ticket;
 use crate::record::batch::{Batch, BatchBuilder, NewRecord, Stamped};
@@ -322,4 +322,25 @@ fn a_recovery_point_does_not_outlive_its_log() {
             assert_eq!(boot_broker(mended).1, found, "a second start finds the same");
         }
     }
+}
+
+/// The latest record there is, and not the latest there ever was.
+#[test]
+fn a_log_that_was_cut_has_another_latest_record() {
+    let act = |op| Step::Do(Lane::Log(partition()), op);
+    let mut store = Store::new(SimDisk::new());
+    store.boot_broker().unwrap();
+    take(&mut store, &act(StoreOp::CreateLog { topic_id: TopicId([3; 16]) }));
+    let mut latest = |ops: Vec<StoreOp>| {
+        ops.into_iter().for_each(|op| take(&mut store, &act(op)));
+        let (from, upto) = (Offset(0), Offset(9));
+        let found = store.load(&Load::OffsetForTime { partition: partition(), timestamp: None, from, upto });
+        let Ok(Loaded::OffsetForTime(found)) = found else { panic!("{found:?}") };
+        found.map(|(offset, timestamp)| (offset.0, timestamp))
+    };
+    let append = |base| StoreOp::Append { batches: vec![batch(base, 1)] };
+    assert_eq!(latest(vec![]), None);
+    assert_eq!(latest(vec![append(0), append(1), append(2)]), Some((2, 1_002)));
+    assert_eq!(latest(vec![StoreOp::TruncateLog { to: Offset(1) }]), Some((0, 1_000)));
+    assert_eq!(latest(vec![StoreOp::TruncateLog { to: Offset(0) }]), None);
 }

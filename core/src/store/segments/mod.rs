@@ -271,18 +271,21 @@ impl PartitionLog {
         Ok(None)
     }
 
-    /// The first record in `[from, upto)` with a timestamp of at least `timestamp`: its offset and timestamp. Of a
-    /// compressed batch, whose records are not read here, the first offset and the largest timestamp.
+    /// The first record in `[from, upto)` with a timestamp of at least `timestamp`, without one of the latest that the log
+    /// holds: its offset and timestamp. Of a compressed batch, whose records are not read here, the first offset and the
+    /// largest timestamp.
     ///
     /// # Errors
     /// Of the disk.
     pub fn offset_for_time(
         &self,
         disk: &impl Disk,
-        timestamp: i64,
+        timestamp: Option<i64>,
         from: Offset,
         upto: Offset,
     ) -> Result<Option<(Offset, i64)>, StoreError> {
+        let latest = || self.segments.values().map(|segment| segment.scan.max_timestamp()).max();
+        let Some(timestamp) = timestamp.or_else(latest).filter(|timestamp| *timestamp >= 0) else { return Ok(None) };
         let late = |segment: &&Segment| segment.scan.max_timestamp() >= timestamp && segment.scan.next > from;
         for segment in self.segments.values().filter(late) {
             let mut headers = segment.headers_from_time(timestamp);

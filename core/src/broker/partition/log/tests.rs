@@ -158,3 +158,39 @@ fn a_committed_reader_sees_no_open_transaction() {
     assert_eq!((bench.log.high_watermark(), bench.log.last_stable()), (Offset(6), Offset(6)));
     assert_eq!(bench.log.producers().first_unstable(Offset(6)), None);
 }
+
+/// Between a cut and the disk's answer the producers' states count what is gone (C.8).
+#[test]
+fn no_snapshot_is_written_of_producers_that_count_what_was_cut() {
+    let batch = |sequence| {
+        let builder = BatchBuilder::default().idempotent(ProducerId(1), ProducerEpoch(0), sequence);
+        builder.record(NewRecord::new(1, None, Some(b"x"))).build()
+    };
+    let mut bench = Bench::new(TopicSettings { retention_ms: 1_000, ..settings() });
+    (0..3).for_each(|sequence| bench.append(&batch(sequence)));
+    bench.log.truncate(Offset(2), Cause::Divergence, &mut bench.fx);
+    bench.commit(2);
+    bench.fx.effects.clear();
+    let snapshots = |bench: &mut Bench| {
+        let written = bench.fx.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Store { op: StoreOp::Producers { snapshot, .. }, .. } => Some(snapshot.entries[0].last_sequence),
+            _ => None,
+        });
+        written.collect::<Vec<i32>>()
+    };
+    // All of it is too old, and a broker may stop at any time.
+    bench.retain_at(9_000);
+    bench.log.snapshot_producers(&mut bench.fx);
+    assert_eq!((bench.log.start(), snapshots(&mut bench)), (Offset(2), vec![]));
+    assert_eq!(bench.log.ask_for_producers(), Some(Offset(2)));
+    bench.log.snapshot_producers(&mut bench.fx);
+    assert_eq!(snapshots(&mut bench), []);
+    let mut states = ProducerStates::default();
+    for sequence in 0..2 {
+        let stamped = Batch::take(&batch(sequence)).unwrap().stamp(Offset(i64::from(sequence)), LeaderEpoch(1));
+        states.record(&stamped.header());
+    }
+    bench.log.on_producers(states, Offset(2));
+    bench.log.snapshot_producers(&mut bench.fx);
+    assert_eq!(snapshots(&mut bench), [1]);
+}
