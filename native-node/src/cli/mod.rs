@@ -58,20 +58,20 @@ pub fn main() -> ExitCode {
             return match reach::ended(false, printed.map(|()| ExitCode::SUCCESS).map_err(Into::into)) {
                 Ok(code) => code,
                 Err(error) => {
-                    eprintln!("glasshouse: {error:#}");
+                    term::complain(format_args!("glasshouse: {error:#}"));
                     ExitCode::FAILURE
                 }
             };
         }
         Err(error) => {
-            eprintln!("glasshouse: {}", one_sentence(&error.to_string()));
+            term::complain(format_args!("glasshouse: {} (see --help)", one_sentence(&error)));
             return ExitCode::from(2);
         }
     };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("glasshouse: {error:#}");
+            term::complain(format_args!("glasshouse: {error:#}"));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }

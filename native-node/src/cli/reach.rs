@@ -1,6 +1,6 @@
 //! Which cluster a command speaks to, and how it says that nobody answers.
 
-use super::term::{NotSo, Out, is_broken_pipe, plain};
+use super::term::{NotSo, Out, complain, is_broken_pipe, plain};
 use crate::client::{self, Error, kafka, keeper, parse_addresses};
 use crate::config::Usage;
 use crate::up::describe::Cluster;
@@ -141,7 +141,7 @@ pub fn ended(json: bool, outcome: Result<ExitCode>) -> Result<ExitCode> {
     match exit_code(&error) {
         0 => Ok(ExitCode::SUCCESS),
         3 => {
-            eprintln!("glasshouse: {}", trouble.unwrap_or_else(|| error.to_string()));
+            complain(format_args!("glasshouse: {}", trouble.unwrap_or_else(|| error.to_string())));
             Ok(ExitCode::from(3))
         }
         _ => Err(trouble.map_or(error, |trouble| anyhow!(trouble))),

@@ -1,7 +1,8 @@
 //! `glasshouse stone`: throws stones at a running cluster that was started for it, by its control port.
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
-use super::term::{NotSo, Out, plain};
+use super::term::{NotSo, Out, complain, plain};
+use crate::client::{parse_addresses, shown};
 use crate::config::Usage;
 use anyhow::{Context, Result, anyhow, bail};
 use glasshouse_core::api::kafka::ErrorCode;
@@ -128,7 +129,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         match failed {
             Some(error) if done == 0 => return Err(error),
             // The other end is down, and a link has two.
-            Some(error) => eprintln!("glasshouse: only one end: {error:#}"),
+            Some(error) => complain(format_args!("glasshouse: only one end: {error:#}")),
             None => {}
         }
         out.say(&args.stone.told())?;

@@ -5,7 +5,7 @@ mod ops;
 mod shell;
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
-use super::term::Out;
+use super::term::{Out, complain};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -136,7 +136,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let session = args.reach.session().await?;
         let mut out = Out::new(args.reach.json);
         if matches!(op, Op::Create { ephemeral: true, .. }) {
-            eprintln!(
+            complain(format_args!(
                 "glasshouse: the node goes with this session, which ends now; in the shell (glasshouse zk) it stays"
             );
         }

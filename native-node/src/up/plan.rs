@@ -3,6 +3,7 @@
 
 use super::layout::Layout;
 use super::{Args, CONTROL_PORT, usage};
+use crate::cli::term::complain;
 use crate::config::NodeConfig;
 use crate::config::check::check;
 use crate::config::settings::Settings;
@@ -51,7 +52,7 @@ impl Drop for Data {
         if self.temporary
             && let Err(error) = std::fs::remove_dir_all(&self.folder)
         {
-            eprintln!("glasshouse: {} is left behind: {error}", self.folder.display());
+            complain(format_args!("glasshouse: {} is left behind: {error}", self.folder.display()));
         }
     }
 }

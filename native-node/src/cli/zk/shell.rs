@@ -3,7 +3,7 @@
 
 use super::{Op, ops};
 use crate::cli::reach::{self, Reach};
-use crate::cli::term::{Out, plain};
+use crate::cli::term::{Out, complain, plain};
 use crate::client::keeper::{Event, Session};
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
@@ -81,7 +81,7 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
             Err(ReadlineError::Interrupted) => {}
             // One line of a script, which is passed over like any other that makes no sense.
             Err(ReadlineError::Io(error)) if script && error.kind() == std::io::ErrorKind::InvalidData => {
-                eprintln!("a line is not UTF-8");
+                complain(format_args!("a line is not UTF-8"));
                 if ends_with == 0 {
                     ends_with = 2;
                 }
@@ -123,6 +123,15 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
         Ok(()) => Ok(0),
         Err(error) => {
             if reach.json {
+/// Tells what a command failed with, and gives the exit code that it alone would have.
+fn failed(error: &anyhow::Error, out: &mut Out) -> Result<u8> {
+    out.item(&reach::as_json(error))?;
+    out.flush()?;
+    let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
+    complain(format_args!("{told}"));
+    Ok(reach::exit_code(error))
+}
+
                 out.item(&reach::as_json(&error))?;
                 out.flush()?;
             }
