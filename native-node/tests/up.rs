@@ -408,11 +408,19 @@ fn wrong_arguments_are_one_sentence() {
     let short = folder.0.join("secret");
     std::fs::write(&short, "short\n").unwrap();
     let (file, short) = (file.to_str().unwrap(), short.to_str().unwrap());
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["fly"], "glasshouse: unrecognized subcommand 'fly'"),
         (&["up", "--keeper", "3"], "glasshouse: unexpected argument '--keeper' found"),
         (&["up", "--keepers", "0"], "glasshouse: invalid value '0' for '--keepers <N>'"),
         (&["up", "--host", "0.0.0.0"], "glasshouse: --host 0.0.0.0: clients cannot be told to connect to that"),
+        (
+            &["up", "--host", "192.0.2.1", "--kafka-port", "0", "--zookeeper-port", "0"],
+            "glasshouse: --host 192.0.2.1: nobody can listen there: ",
+        ),
+        (
+            &["up", "--kafka-port", "3000", "--zookeeper-port", "3002"],
+            "glasshouse: port 3002 would be a keeper's and a broker's: choose others with --kafka-port",
+        ),
         (
             &["up", "--kafka-port", "0", "--zookeeper-port", "0", "--set", "min.isr=2"],
             "glasshouse: no setting of a broker is called min.isr; the nearest one is ",

@@ -2,6 +2,7 @@
 //! person who started it.
 
 use super::usage;
+use crate::cli::term::count;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -90,7 +91,7 @@ impl Cluster {
     pub fn block(&self, temporary: bool) -> String {
         let mut text = String::from("\n");
         let running = self.nodes.iter().filter(|node| node.pid.is_some()).count();
-        let _ = writeln!(text, "  {running} nodes serve.\n");
+        let _ = writeln!(text, "  {}.\n", count(running, "node serves", "nodes serve"));
         let kept = if temporary { "  (temporary: removed at the end; keep it with --data DIR)" } else { "" };
         if !self.kafka.is_empty() {
             let _ = writeln!(text, "  Kafka      {}", self.kafka.join(","));
