@@ -5,6 +5,7 @@ use super::{Op, ops};
 use crate::cli::reach::{self, Reach};
 use crate::cli::term::{Out, complain, plain};
 use crate::client::keeper::{Event, Session};
+use crate::config::Usage;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use rustyline::completion::Completer;
@@ -66,10 +67,7 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
             Ok(line) => {
                 let _best_effort = editor.add_history_entry(&line);
                 let code = match words(&line) {
-                    Err(why) => {
-                        eprintln!("{why}");
-                        2
-                    }
+                    Err(why) => failed(&Usage(why).into(), &mut Out::new(reach.json))?,
                     Ok(words) if words.is_empty() => continue,
                     Ok(words) if matches!(&*words[0], "quit" | "exit") => break,
                     Ok(words) => carry_out(reach, session, handle, words)?,
@@ -103,8 +101,8 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
         Ok(line) => line,
         Err(error) => {
             if error.use_stderr() {
-                eprintln!("{}", crate::cli::one_sentence(&error.to_string()));
-                return Ok(2);
+                let error = Usage(crate::cli::one_sentence(&error)).into();
+                return failed(&error, &mut Out::new(reach.json));
             }
             crate::cli::term::print(&error.to_string())?;
             return Ok(0);
@@ -121,8 +119,10 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
     out.flush()?;
     match done {
         Ok(()) => Ok(0),
-        Err(error) => {
-            if reach.json {
+        Err(error) => failed(&error, &mut out),
+    }
+}
+
 /// Tells what a command failed with, and gives the exit code that it alone would have.
 fn failed(error: &anyhow::Error, out: &mut Out) -> Result<u8> {
     out.item(&reach::as_json(error))?;
@@ -130,16 +130,6 @@ fn failed(error: &anyhow::Error, out: &mut Out) -> Result<u8> {
     let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
     complain(format_args!("{told}"));
     Ok(reach::exit_code(error))
-}
-
-                out.item(&reach::as_json(&error))?;
-                out.flush()?;
-            }
-            let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
-            eprintln!("{told}");
-            Ok(reach::exit_code(&error))
-        }
-    }
 }
 
 /// Prints what happens while a line is being written.
