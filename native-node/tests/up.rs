@@ -481,6 +481,10 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     std::fs::write(&file, text).unwrap();
     let mut command = glasshouse(&["node", "--check", "--config", file.to_str().unwrap(), "--cluster", "from-flag"]);
     command.env("GLASSHOUSE_CLUSTER", "from-env").env("GLASSHOUSE_KEEPER_TICK_MS", "300");
+    // One that is set to nothing is not set.
+    for name in ["SECRET", "KEEPER_SYNC_LIMIT", "KEEPER_PEERS", "KEEPER_TTL", "SET", "LOG"] {
+        command.env(format!("GLASSHOUSE_{name}"), "");
+    }
     let output = command.output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
