@@ -140,14 +140,21 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn control(args: &Args) -> Result<String> {
-    let url = match (&args.control, args.reach.cluster()?) {
-        (Some(url), _) => url.clone(),
-        (None, Some(cluster)) if cluster.stones => cluster.control,
-        (None, Some(_)) => bail!("this cluster was not started for stones: glasshouse up --stones"),
-        (None, None) => format!("127.0.0.1:{}", crate::up::CONTROL_PORT),
+    // A variable that is set to nothing is not set.
+    let url = match args.control.as_deref().filter(|url| !url.is_empty()) {
+        Some(url) => url.to_owned(),
+        None => match args.reach.cluster()? {
+            Some(cluster) if cluster.stones => cluster.control,
+            Some(_) => bail!("this cluster was not started for stones: glasshouse up --stones"),
+            None => format!("127.0.0.1:{}", crate::up::CONTROL_PORT),
+        },
     };
     let at = url.strip_prefix("http://").unwrap_or(&url);
-    Ok(at.split('/').next().unwrap_or(at).to_owned())
+    let at = parse_addresses(at.split('/').next().unwrap_or(at), crate::up::CONTROL_PORT).map_err(Usage)?;
+    match &at[..] {
+        [at] => Ok(shown(at)),
+        _ => Err(Usage("--control: a cluster has one control port".to_owned()).into()),
+    }
 }
 
 impl Stone {

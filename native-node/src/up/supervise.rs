@@ -311,7 +311,7 @@ impl Supervisor {
             complain(format_args!(
                 "glasshouse: if the files of {me} are damaged, move {data} away: into an empty folder it copies \
                  everything from its leader"
-            );
+            ));
         }
     }
 
@@ -369,7 +369,7 @@ impl Supervisor {
                     complain(format_args!(
                         "glasshouse: {error:#}; it is tried again until it can be (meanwhile, http://{control}/cluster \
                          says what runs)"
-                    );
+                    ));
                 }
                 self.owed = Some(Instant::now() + REWRITE_AFTER);
             }
