@@ -14,7 +14,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,7 +49,9 @@ pub fn run(reach: &Reach) -> Result<ExitCode> {
 }
 
 fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitCode> {
-    let mut editor: Editor<Words, FileHistory> = Editor::new()?;
+    // As in other shells: what fits is listed, and a second Tab takes nothing back.
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Words, FileHistory> = Editor::with_config(config)?;
     editor.set_helper(Some(Words { session: session.clone(), handle: handle.clone() }));
     let history = history_file();
     if let Some(file) = &history {
