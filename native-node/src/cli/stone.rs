@@ -20,7 +20,8 @@ pub struct Args {
     pub stone: Stone,
     #[command(flatten)]
     pub reach: Reach,
-    /// The control port of the cluster, as `up` prints it [default: that of --data, or 127.0.0.1:7070]
+    /// The control port of the cluster, as `up` prints it, or the HTTP port of a node that was started with --stones
+    /// [default: that of --data, or 127.0.0.1:7070]
     #[arg(long, value_name = "URL", env = "GLASSHOUSE_CONTROL", global = true)]
     pub control: Option<String>,
 }
