@@ -90,6 +90,9 @@ impl Plan {
             (Some(kept), Some(data)) => kept.with(data, args.keepers, args.brokers)?,
             (_, _) => Layout::draw(args.keepers, args.brokers)?,
         };
+        if let Some(data) = &args.data {
+            super::describe::let_orphans_end(data);
+        }
         let mut bound = bind(args)?;
         let control = bind_control(args)?;
         let settings = all_settings(args, &layout.cluster, &bound)?;

@@ -204,3 +204,14 @@ fn a_log_that_cannot_be_written_ends_nothing() {
         assert_eq!(status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_cluster_of_processes_that_was_killed_can_be_started_at_once() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "1", "--brokers", "1", "--processes", "--data", data.to_str().unwrap()];
+    let mut killed = Cluster::start(&arguments);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+}
