@@ -255,6 +255,8 @@ impl Sending<'_> {
             }
             self.settle()?;
             self.progress(false);
+            // An input that never runs dry would leave those that send no turn until there is no room for more.
+            tokio::task::yield_now().await;
         }
         if let Some(line) = lines.rest() {
             self.send(line).await?;
