@@ -485,9 +485,11 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     for name in ["SECRET", "KEEPER_SYNC_LIMIT", "KEEPER_PEERS", "KEEPER_TTL", "SET", "LOG"] {
         command.env(format!("GLASSHOUSE_{name}"), "");
     }
+    command.env("GLASSHOUSE_KEEPER_PEER", "1=a:1,2=b:1");
     let output = command.output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.ends_with("\nGLASSHOUSE_KEEPER_PEER is set, and no setting has that name.\n"), "{told}");
     assert!(told.starts_with("keeper-1 of the cluster \"from-flag\"\n  files in /from/file/keeper-1\n"), "{told}");
     assert!(told.contains("tick 300 ms, a learner may take 3 s to follow and 2100 ms to answer"), "{told}");
 }
