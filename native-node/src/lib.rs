@@ -9,6 +9,8 @@
 //! One thread runs one node: its host, its connections and its timers, on a runtime of its own; a few others, one to begin
 //! with, do nothing but `fdatasync` and what goes with it. No lock guards protocol state, because nobody shares any.
 #![forbid(unsafe_code)]
+// `eprintln!` panics where standard error cannot be written; `cli::term::complain` does not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod cli;
 pub mod client;

@@ -12,7 +12,7 @@ use crate::net::{self, Limits};
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::boot::{Beginning, What};
 use crate::observe::routes::Routes;
-use crate::observe::{Observer, http};
+use crate::observe::{Observer, http, waiting};
 use crate::stones::Stones;
 use glasshouse_core::machine::Effects;
 use glasshouse_core::node::Input;
@@ -230,7 +230,10 @@ fn assemble(config: NodeConfig, sockets: Sockets) -> Result<Assembled, String> {
     let doors = Doors::default();
     match &config.role {
         Role::Keeper(_) => drop(tokio::spawn(net::keeper::serve(clients, inbox.clone(), limits, stones.clone()))),
-        Role::Broker(_) => {
+        Role::Broker(settings) => {
+            let keepers = crate::client::join(&settings.keepers);
+            let needs = format!("the ensemble is at {keepers}, and no other broker may have its id");
+            tokio::spawn(waiting::tell(config.me, inbox.clone(), needs, waiting::PATIENCE));
             let (doors, inbox, stones) = (doors.clone(), inbox.clone(), stones.clone());
             tokio::spawn(async move {
                 doors.guard(&clients).await;

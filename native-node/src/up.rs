@@ -16,7 +16,7 @@ use crate::config::Usage;
 use crate::config::check::Log;
 use crate::logging;
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where the control is looked for if nobody says where it is.
@@ -104,6 +104,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let ended = runtime.block_on(supervise::run(args, plan));
     runtime.shutdown_background();
     ended
+}
+
+/// Whether the folder is one that `up` made.
+pub fn made(data: &Path) -> bool {
+    layout::Layout::file(data).exists()
 }
 
 /// A port that is taken is the operator's mistake, too: nothing was started.

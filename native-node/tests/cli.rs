@@ -175,6 +175,10 @@ fn without_a_cluster_every_command_says_what_to_do() {
         &["stone", "reply", "keeper-1", "lost"],
         &["zk", "set", "/a", "v", "--version", "9"],
         &["completions", "abacus"],
+        &["topic"],
+        &[],
+        &["stone", "kill", "broker-1", "--control", "localhost:port"],
+        &["zk", "delete", "-r", "-v", "3", "/app"],
     ] {
         let ended = ended(glasshouse(arguments).stdin(Stdio::null()).output().unwrap());
         assert_eq!((ended.code, ended.err.lines().count()), (2, 1), "{arguments:?}: {ended:?}");
@@ -202,9 +206,13 @@ fn without_a_cluster_every_command_says_what_to_do() {
     let stone = ended(glasshouse(&["stone", "kill", "broker-1", "--control", &free]).output().unwrap());
     assert_eq!(stone.code, 1);
     assert!(stone.err.contains("is the cluster up?"), "{stone:?}");
-    let ended = ended(glasshouse(&["status", "--data", "/nowhere"]).output().unwrap());
-    assert_eq!(ended.code, 1);
-    assert!(ended.err.contains("/nowhere"), "{ended:?}");
+    let nowhere = ended(glasshouse(&["status", "--data", "/nowhere"]).output().unwrap());
+    assert_eq!(nowhere.code, 1);
+    assert!(nowhere.err.contains("/nowhere"), "{nowhere:?}");
+    // Where addresses are given, the folder says nothing new.
+    let data = ["topic", "list", "--data", "/nowhere", "--bootstrap", &free];
+    let given = ended(glasshouse(&data).output().unwrap());
+    assert!(given.err.contains("nothing listens"), "{given:?}");
 }
 
 #[test]
@@ -238,6 +246,23 @@ fn other_ports(cluster: &Cluster) {
         let told = cluster.fails(1, &["zk", "ls", "--zookeeper", other, "--timeout", "2"]);
         assert!(told.contains("is that ZooKeeper's port?"), "{told}");
     }
+}
+
+/// In a container the variable names the folder of `glasshouse node`, which says nothing of a cluster.
+#[test]
+fn the_folder_of_a_node_is_no_clusters() {
+    let data = std::env::temp_dir().join(format!("glasshouse-test-cli-node-{}", std::process::id()));
+    std::fs::create_dir_all(data.join("broker-1")).unwrap();
+    let run = |arguments: &[&str]| ended(glasshouse(arguments).env("GLASSHOUSE_DATA", &data).output().unwrap());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let listed = run(&["zk", "ls", "--zookeeper", &free]);
+    assert!(listed.err.contains("nothing listens"), "{listed:?}");
+    let status = run(&["status", "--timeout", "2"]);
+    assert!(!status.err.contains("no cluster runs with"), "it is looked for where people expect it: {status:?}");
+    std::fs::remove_dir(data.join("broker-1")).unwrap();
+    let status = run(&["status"]);
+    assert!(status.err.contains("no cluster runs with"), "a folder without nodes is a mistake: {status:?}");
+    std::fs::remove_dir(&data).unwrap();
 }
 
 fn topics(cluster: &Cluster) {
@@ -277,6 +302,7 @@ fn records(cluster: &Cluster) {
     assert_eq!(cluster.ok(&["consume", "lines"]), lines);
     assert_eq!(cluster.ok(&["consume", "lines", "--from", "997"]), "line 997\nline 998\nline 999\n");
     assert_eq!(cluster.ok(&["consume", "lines", "-n", "2"]), "line 0\nline 1\n");
+    assert_eq!(cluster.ok(&["consume", "lines", "-p", "0", "-p", "0", "-n", "1"]), "line 0\n");
     assert_eq!(cluster.ok(&["consume", "lines", "--from", "end"]), "");
     assert!(cluster.fails(3, &["consume", "lines", "--from", "5000"]).contains("does not have that offset"));
 
@@ -359,6 +385,11 @@ fn znodes(cluster: &Cluster) {
     );
     assert_eq!(zk(&["getAcl", "/app/a"]), "world:anyone:drw\nip:127.0.0.1:cdrwa\n");
     assert!(cluster.fails(2, &["zk", "setAcl", "/app", "anyone"]).contains("SCHEME:ID:RIGHTS"));
+    assert_eq!(zk(&["set", "/app/a", "-5"]), "/app/a has version 1\n");
+    for root in ["/", "/zookeeper/quota"] {
+        assert!(cluster.fails(2, &["zk", "delete", "-r", root]).contains("cannot be deleted"));
+    }
+    assert_eq!(zk(&["ls", "/brokers/ids"]).lines().count(), 3, "nothing below it is deleted either");
     zk(&["delete", "-r", "/app"]);
     cluster.fails(3, &["zk", "stat", "/app"]);
 

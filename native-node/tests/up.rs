@@ -408,11 +408,19 @@ fn wrong_arguments_are_one_sentence() {
     let short = folder.0.join("secret");
     std::fs::write(&short, "short\n").unwrap();
     let (file, short) = (file.to_str().unwrap(), short.to_str().unwrap());
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["fly"], "glasshouse: unrecognized subcommand 'fly'"),
         (&["up", "--keeper", "3"], "glasshouse: unexpected argument '--keeper' found"),
         (&["up", "--keepers", "0"], "glasshouse: invalid value '0' for '--keepers <N>'"),
         (&["up", "--host", "0.0.0.0"], "glasshouse: --host 0.0.0.0: clients cannot be told to connect to that"),
+        (
+            &["up", "--host", "192.0.2.1", "--kafka-port", "0", "--zookeeper-port", "0"],
+            "glasshouse: --host 192.0.2.1: nobody can listen there: ",
+        ),
+        (
+            &["up", "--kafka-port", "3000", "--zookeeper-port", "3002"],
+            "glasshouse: port 3002 would be a keeper's and a broker's: choose others with --kafka-port",
+        ),
         (
             &["up", "--kafka-port", "0", "--zookeeper-port", "0", "--set", "min.isr=2"],
             "glasshouse: no setting of a broker is called min.isr; the nearest one is ",
@@ -473,9 +481,15 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     std::fs::write(&file, text).unwrap();
     let mut command = glasshouse(&["node", "--check", "--config", file.to_str().unwrap(), "--cluster", "from-flag"]);
     command.env("GLASSHOUSE_CLUSTER", "from-env").env("GLASSHOUSE_KEEPER_TICK_MS", "300");
+    // One that is set to nothing is not set.
+    for name in ["SECRET", "KEEPER_SYNC_LIMIT", "KEEPER_PEERS", "KEEPER_TTL", "SET", "LOG"] {
+        command.env(format!("GLASSHOUSE_{name}"), "");
+    }
+    command.env("GLASSHOUSE_KEEPER_PEER", "1=a:1,2=b:1");
     let output = command.output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.ends_with("\nGLASSHOUSE_KEEPER_PEER is set, and no setting has that name.\n"), "{told}");
     assert!(told.starts_with("keeper-1 of the cluster \"from-flag\"\n  files in /from/file/keeper-1\n"), "{told}");
     assert!(told.contains("tick 300 ms, a learner may take 3 s to follow and 2100 ms to answer"), "{told}");
 }

@@ -6,7 +6,7 @@ use crate::client::kafka::{Consumed, Consumer, ConsumerSettings, Reset, Start};
 use anyhow::Result;
 use glasshouse_core::record::offset::Offset;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,6 +49,11 @@ fn from(text: &str) -> Result<Start, String> {
     }
 }
 
+/// A broker refuses to be asked for a partition twice.
+fn once_each(partitions: &[i32]) -> Vec<i32> {
+    partitions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Reads and prints.
 ///
 /// # Errors
@@ -60,7 +65,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         client.topic(&topic, Duration::from_secs(2).min(args.reach.limit())).await?;
         let usual = if args.follow { Start::End } else { Start::Beginning };
         let settings = ConsumerSettings {
-            partitions: (!args.partition.is_empty()).then(|| args.partition.clone()),
+            partitions: (!args.partition.is_empty()).then(|| once_each(&args.partition)),
             start: args.from.unwrap_or(usual),
             // Someone who asks for an offset wants that one; after the start, what retention took is passed over.
             reset: if matches!(args.from, Some(Start::Offset(_))) { Reset::Fail } else { Reset::Beginning },

@@ -13,7 +13,10 @@ pub mod zk;
 
 use crate::config::Usage;
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -50,7 +53,8 @@ pub enum Command {
 
 /// Runs the command line of this process. It ends with 0, with 2 if the arguments make no sense, or else with 1.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = unset_where_empty(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // Help, or the version.
         Err(error) if !error.use_stderr() => {
@@ -58,23 +62,36 @@ pub fn main() -> ExitCode {
             return match reach::ended(false, printed.map(|()| ExitCode::SUCCESS).map_err(Into::into)) {
                 Ok(code) => code,
                 Err(error) => {
-                    eprintln!("glasshouse: {error:#}");
+                    term::complain(format_args!("glasshouse: {error:#}"));
                     ExitCode::FAILURE
                 }
             };
         }
         Err(error) => {
-            eprintln!("glasshouse: {}", one_sentence(&error.to_string()));
+            term::complain(format_args!("glasshouse: {} (see --help)", one_sentence(&error)));
             return ExitCode::from(2);
         }
     };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("glasshouse: {error:#}");
+            term::complain(format_args!("glasshouse: {error:#}"));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// A variable that is set to nothing is not set: whoever fills in a file of variables leaves some empty.
+fn unset_where_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+    command.mut_subcommands(unset_where_empty)
+}
+
+/// The names of all variables that a command and those below it look at.
+fn variables(command: &clap::Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()));
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -92,18 +109,29 @@ fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 /// What the parser says in paragraphs, without the summary of the usage.
-fn one_sentence(text: &str) -> String {
+fn one_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return format!("say what to do: {}", listed(&text).join(", "));
+    }
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
     let text = text.split("\n\nFor more information").next().unwrap_or_default();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let joined = lines.collect::<Vec<_>>().join("; ").replace(":;", ":");
-    format!("{} (see --help)", joined.strip_prefix("error: ").unwrap_or(&joined))
+    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+}
+
+/// The commands that a help lists, one on each line that is indented no further.
+fn listed(help: &str) -> Vec<&str> {
+    let lines = help.lines().skip_while(|line| !line.starts_with("Commands")).skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    names.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help").collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_commands_do_not_contradict_themselves() {
@@ -114,7 +142,7 @@ mod tests {
     fn a_wrong_flag_is_one_sentence() {
         let sentence = |line: &str| {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-            one_sentence(&error.to_string())
+            one_sentence(&error)
         };
         let unknown = sentence("glasshouse up --broker 3");
         assert!(unknown.starts_with("unexpected argument '--broker' found"), "{unknown}");
@@ -123,6 +151,8 @@ mod tests {
         assert!(version.starts_with("unexpected argument '--version' found"), "{version}");
         assert!(version.contains("'--if-version'") && !version.contains('\n'), "{version}");
         let value = sentence("glasshouse up --kafka-port 70000");
+        assert_eq!(sentence("glasshouse topic"), "say what to do: create, list, describe, delete");
+        assert!(sentence("glasshouse").starts_with("say what to do: up, node, topic,"));
         assert!(value.contains("'70000'") && value.contains("--kafka-port") && !value.contains('\n'), "{value}");
     }
 }

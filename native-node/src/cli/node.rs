@@ -10,6 +10,7 @@ use crate::node::{self, Running, Sockets};
 use crate::shutdown::Signals;
 use crate::up::inherit;
 use anyhow::{Context, Result, anyhow};
+use clap::CommandFactory;
 use glasshouse_core::id::NodeId;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,10 +29,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let (check_only, inherit) = (args.check, args.inherit);
     let process = check(&args.settings()?)?;
     if check_only {
-        let told = super::term::print(&format!("{}\n", explain(&process)));
+        let unknown: String = unknown_variables().iter().map(|name| format!("\n{name} {NO_SETTING}.")).collect();
+        let told = super::term::print(&format!("{}{unknown}\n", explain(&process)));
         return super::reach::ended(false, told.map(|()| ExitCode::SUCCESS).map_err(Into::into));
     }
     logging::start(&process.log)?;
+    for name in unknown_variables().iter().filter(|_| !inherit) {
+        tracing::warn!("{name} {NO_SETTING}");
+    }
     let (sockets, parent) = if inherit {
         let (sockets, parent) = inherit::take_over(&process.nodes).map_err(|why| anyhow!(why))?;
         (sockets, Some(parent))
@@ -63,6 +68,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (Err(why), Some(parent)) if inherit::say_why(&parent, &format!("{why:#}")) => Ok(ExitCode::FAILURE),
         (ended, _) => ended,
     }
+}
+
+/// Said of a variable: perhaps a slip, which in a file would be refused, and perhaps another program's.
+const NO_SETTING: &str = "is set, and no setting has that name";
+
+fn unknown_variables() -> Vec<String> {
+    let known = super::variables(&super::Cli::command());
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("GLASSHOUSE_") && !known.contains(name)).collect()
 }
 
 async fn serve(

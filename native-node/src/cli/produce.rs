@@ -1,7 +1,7 @@
 //! `glasshouse produce`: a record for each line of standard input.
 
 use super::reach::{EXIT_CODES, Reach, run as run_async, told};
-use super::term::{Out, count, plain};
+use super::term::{Out, complain, count, plain};
 use crate::client::Error;
 use crate::client::kafka::{Delivered, Delivery, Producer, ProducerSettings};
 use crate::config::Usage;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use glasshouse_core::record::batch::{Header, NewRecord};
 use serde_json::json;
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -255,6 +255,8 @@ impl Sending<'_> {
             }
             self.settle()?;
             self.progress(false);
+            // An input that never runs dry would leave those that send no turn until there is no room for more.
+            tokio::task::yield_now().await;
         }
         if let Some(line) = lines.rest() {
             self.send(line).await?;
@@ -313,8 +315,8 @@ impl Sending<'_> {
                     self.out.item(&json!({"line": line, "error": told(&error), "unknown": error.is_unknown()}))?;
                 }
                 match self.failed {
-                    ..=TOLD => eprintln!("{}line {line}: {}", self.clear(), told(&error)),
-                    failed if failed == TOLD + 1 => eprintln!("{}… and more", self.clear()),
+                    ..=TOLD => complain(format_args!("{}line {line}: {}", self.clear(), told(&error))),
+                    failed if failed == TOLD + 1 => complain(format_args!("{}… and more", self.clear())),
                     _ => {}
                 }
             }
@@ -332,7 +334,9 @@ impl Sending<'_> {
         }
         self.shown = Instant::now();
         let seconds = self.began.elapsed().as_secs_f64().max(0.001);
-        eprint!(
+        // Nobody has to be able to read it.
+        let _best_effort = write!(
+            std::io::stderr(),
             "\r\x1b[K{} records, {:.0}/s, {:.1} MB/s{}",
             self.delivered,
             self.delivered as f64 / seconds,
@@ -352,7 +356,7 @@ impl Sending<'_> {
         self.out.flush()?;
         if self.failed > 0 {
             let (failed, topic) = (count(self.failed as usize, "record", "records"), plain(&self.topic));
-            eprintln!("glasshouse: {failed} of {} to {topic} failed", self.failed + self.delivered);
+            complain(format_args!("glasshouse: {failed} of {} to {topic} failed", self.failed + self.delivered));
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)

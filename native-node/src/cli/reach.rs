@@ -1,15 +1,16 @@
 //! Which cluster a command speaks to, and how it says that nobody answers.
 
-use super::term::{NotSo, Out, is_broken_pipe, plain};
+use super::term::{NotSo, Out, complain, is_broken_pipe, plain};
 use crate::client::{self, Error, kafka, keeper, parse_addresses};
 use crate::config::Usage;
 use crate::up::describe::Cluster;
 use anyhow::{Result, anyhow};
 use glasshouse_core::api::kafka::ErrorCode;
+use glasshouse_core::id::NodeId;
 use glasshouse_core::keeper::client::op::KeeperError;
 use glasshouse_core::node::Address;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -45,7 +46,17 @@ impl Reach {
     /// No cluster runs there.
     pub fn cluster(&self) -> Result<Option<Cluster>> {
         let data = self.data.as_deref().filter(|data| !data.as_os_str().is_empty());
+        let data = data.filter(|data| !(is_variable(data) && is_of_a_node(data)));
         data.map(Cluster::read).transpose()
+    }
+
+    /// As [`cluster`](Reach::cluster), unless flags or variables say where everything is.
+    ///
+    /// # Errors
+    /// No cluster runs there.
+    pub fn described(&self) -> Result<Option<Cluster>> {
+        let told = [&self.bootstrap, &self.zookeeper].map(|text| text.as_deref().is_some_and(|text| !text.is_empty()));
+        if told == [true, true] { Ok(None) } else { self.cluster() }
     }
 
     /// Where the brokers are.
@@ -66,10 +77,13 @@ impl Reach {
 
     fn addresses(&self, given: Option<&str>, of: fn(Cluster) -> Vec<String>, port: u16) -> Result<Vec<Address>> {
         // A variable that is set to nothing is not set.
-        let text = match (given.filter(|text| !text.is_empty()), self.cluster()?) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(cluster)) => of(cluster).join(","),
-            (None, None) => format!("127.0.0.1:{port}"),
+        let text = match given.filter(|text| !text.is_empty()) {
+            Some(text) => text.to_owned(),
+            None => match self.cluster()?.map(of) {
+                Some(none) if none.is_empty() => return Err(NotSo("this cluster has no brokers".to_owned()).into()),
+                Some(all) => all.join(","),
+                None => format!("127.0.0.1:{port}"),
+            },
         };
         parse_addresses(&text, port).map_err(|why| Usage(why).into())
     }
@@ -114,6 +128,19 @@ impl Reach {
     }
 }
 
+/// In a container the variable is there for `glasshouse node`, whose folder says nothing of a cluster: it runs on the
+/// ports people expect, or its address is given.
+fn is_variable(data: &Path) -> bool {
+    std::env::var_os("GLASSHOUSE_DATA").is_some_and(|named| named == data.as_os_str())
+}
+
+/// Holds nodes that nobody started with `up`.
+fn is_of_a_node(data: &Path) -> bool {
+    let names = std::fs::read_dir(data).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    !crate::up::made(data) && names.iter().any(|name| NodeId::parse(name).is_some())
+}
+
 /// Runs a command on a runtime of its own, to its exit code. With `json` what it fails with is a line for programs, too.
 ///
 /// # Errors
@@ -141,7 +168,7 @@ pub fn ended(json: bool, outcome: Result<ExitCode>) -> Result<ExitCode> {
     match exit_code(&error) {
         0 => Ok(ExitCode::SUCCESS),
         3 => {
-            eprintln!("glasshouse: {}", trouble.unwrap_or_else(|| error.to_string()));
+            complain(format_args!("glasshouse: {}", trouble.unwrap_or_else(|| error.to_string())));
             Ok(ExitCode::from(3))
         }
         _ => Err(trouble.map_or(error, |trouble| anyhow!(trouble))),
@@ -183,6 +210,7 @@ pub fn told(error: &Error) -> String {
                 "nothing listens at {address}; is the cluster up? (glasshouse up; or say where it is: --bootstrap, --zookeeper, --data)"
             )
         }
+        Error::Unreachable { address, why } if address.contains(", ") => format!("none of {address} answers: {why}"),
         Error::Unreachable { address, why } => format!("{address} does not answer: {why}"),
         Error::Lost { address, why } => {
             format!("the connection to {address} broke ({why}); whether it was done is unknown")
@@ -229,6 +257,7 @@ pub fn kafka_words(code: ErrorCode) -> String {
         ErrorCode::INVALID_REPLICATION_FACTOR => "not so many replicas: a broker holds one of each at most",
         ErrorCode::INVALID_PARTITIONS => "that cannot be a number of partitions",
         ErrorCode::INVALID_CONFIG => "a setting makes no sense",
+        ErrorCode::NOT_CONTROLLER => "no broker is the controller at the moment; have the keepers a quorum?",
         ErrorCode::LEADER_NOT_AVAILABLE => "no leader at the moment",
         ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => "too few replicas are in sync",
         ErrorCode::OFFSET_OUT_OF_RANGE => "the log does not have that offset",

@@ -5,12 +5,13 @@ mod keepers;
 use super::reach::{Reach, run as run_async, told};
 use super::term::{Out, Table, count, plain};
 use super::topic::{Health, Offsets, ids, sorted};
-use crate::client::Error;
 use crate::client::kafka::Client;
+use crate::client::{Error, join, shown};
 use crate::up::describe::Cluster;
 use anyhow::Result;
-use glasshouse_core::api::kafka::{MetadataResponse, MetadataTopicResponse};
+use glasshouse_core::api::kafka::{MetadataBroker, MetadataResponse, MetadataTopicResponse};
 use glasshouse_core::id::BrokerId;
+use glasshouse_core::node::Address;
 use keepers::Keeper;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -38,7 +39,7 @@ pub struct Args {
 /// Nobody answers.
 pub fn run(args: Args) -> Result<ExitCode> {
     run_async(args.reach.json, async move {
-        let cluster = args.reach.cluster()?;
+        let cluster = args.reach.described()?;
         let keeper_addresses = args.reach.keepers()?;
         let has_brokers =
             cluster.as_ref().is_none_or(|cluster| !cluster.kafka.is_empty()) || args.reach.bootstrap.is_some();
@@ -68,6 +69,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
+fn address_of(broker: &MetadataBroker) -> String {
+    shown(&Address { host: broker.host.clone(), port: broker.port as u16 })
+}
+
 async fn brokers(reach: &Reach, each: Duration, until: Instant) -> Result<(Client, MetadataResponse), Error> {
     let unreachable = |error: anyhow::Error| match error.downcast::<Error>() {
         Ok(error) => error,
@@ -78,8 +83,11 @@ async fn brokers(reach: &Reach, each: Duration, until: Instant) -> Result<(Clien
         let metadata = client.metadata(None).await?;
         Ok((client, metadata))
     };
-    let late = || Error::Unreachable { address: "the brokers".into(), why: "no answer in time".into() };
-    timeout_at(until, asked).await.unwrap_or_else(|_| Err(late()))
+    let late = || {
+        let address = reach.brokers().map_or_else(|_| "the cluster".to_owned(), |all| join(&all));
+        Err(Error::Unreachable { address, why: "no answer in time".into() })
+    };
+    timeout_at(until, asked).await.unwrap_or_else(|_| late())
 }
 
 struct Report<'a> {
@@ -107,7 +115,8 @@ impl Report<'_> {
         let mut table =
             Table::new(&["KEEPER", "ADDRESS", "ROLE", "EPOCH", "ZXID", "CONNECTIONS", "ZNODES", "SESSIONS", "WATCHES"]);
         for keeper in keepers {
-            let (address, name) = (keeper.address.to_string(), self.name_at(&keeper.address.to_string()));
+            let address = shown(&keeper.address);
+            let name = self.name_at(&address);
             match &keeper.state {
                 Ok(state) => {
                     let number = |key: &str| state.number(key).map_or("?".to_owned(), |number| number.to_string());
@@ -152,7 +161,7 @@ impl Report<'_> {
         ids.extend(parts().flat_map(|part| part.replicas.iter().copied()));
         for id in ids {
             let there = metadata.brokers.iter().find(|broker| broker.node == id);
-            let address = there.map(|broker| format!("{}:{}", broker.host, broker.port));
+            let address = there.map(address_of);
             let name = address.as_deref().map_or_else(|| format!("broker {id}"), |address| self.name_at(address));
             let state = match there {
                 None => "missing",
@@ -189,9 +198,7 @@ impl Report<'_> {
     fn missing_by_description(&mut self, metadata: &MetadataResponse) {
         let nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes);
         for node in nodes.filter(|node| node.name.starts_with("broker-")) {
-            let is_there =
-                metadata.brokers.iter().any(|broker| format!("{}:{}", broker.host, broker.port) == node.clients);
-            if !is_there {
+            if !metadata.brokers.iter().any(|broker| address_of(broker) == node.clients) {
                 self.wrong.push(format!("{} is not registered", node.name));
             }
         }

@@ -1,7 +1,8 @@
 //! `glasshouse stone`: throws stones at a running cluster that was started for it, by its control port.
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
-use super::term::{NotSo, Out, plain};
+use super::term::{NotSo, Out, complain, plain};
+use crate::client::{parse_addresses, shown};
 use crate::config::Usage;
 use anyhow::{Context, Result, anyhow, bail};
 use glasshouse_core::api::kafka::ErrorCode;
@@ -19,7 +20,8 @@ pub struct Args {
     pub stone: Stone,
     #[command(flatten)]
     pub reach: Reach,
-    /// The control port of the cluster, as `up` prints it [default: that of --data, or 127.0.0.1:7070]
+    /// The control port of the cluster, as `up` prints it, or the HTTP port of a node that was started with --stones
+    /// [default: that of --data, or 127.0.0.1:7070]
     #[arg(long, value_name = "URL", env = "GLASSHOUSE_CONTROL", global = true)]
     pub control: Option<String>,
 }
@@ -128,7 +130,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         match failed {
             Some(error) if done == 0 => return Err(error),
             // The other end is down, and a link has two.
-            Some(error) => eprintln!("glasshouse: only one end: {error:#}"),
+            Some(error) => complain(format_args!("glasshouse: only one end: {error:#}")),
             None => {}
         }
         out.say(&args.stone.told())?;
@@ -139,14 +141,21 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn control(args: &Args) -> Result<String> {
-    let url = match (&args.control, args.reach.cluster()?) {
-        (Some(url), _) => url.clone(),
-        (None, Some(cluster)) if cluster.stones => cluster.control,
-        (None, Some(_)) => bail!("this cluster was not started for stones: glasshouse up --stones"),
-        (None, None) => format!("127.0.0.1:{}", crate::up::CONTROL_PORT),
+    // A variable that is set to nothing is not set.
+    let url = match args.control.as_deref().filter(|url| !url.is_empty()) {
+        Some(url) => url.to_owned(),
+        None => match args.reach.cluster()? {
+            Some(cluster) if cluster.stones => cluster.control,
+            Some(_) => bail!("this cluster was not started for stones: glasshouse up --stones"),
+            None => format!("127.0.0.1:{}", crate::up::CONTROL_PORT),
+        },
     };
     let at = url.strip_prefix("http://").unwrap_or(&url);
-    Ok(at.split('/').next().unwrap_or(at).to_owned())
+    let at = parse_addresses(at.split('/').next().unwrap_or(at), crate::up::CONTROL_PORT).map_err(Usage)?;
+    match &at[..] {
+        [at] => Ok(shown(at)),
+        _ => Err(Usage("--control: a cluster has one control port".to_owned()).into()),
+    }
 }
 
 impl Stone {

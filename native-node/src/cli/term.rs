@@ -75,6 +75,12 @@ pub fn print(text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(of_output)
 }
 
+/// A line on standard error. Nothing ends because it cannot be written: the disk behind it may be full, and whoever read
+/// it gone.
+pub fn complain(line: std::fmt::Arguments<'_>) {
+    let _best_effort = writeln!(io::stderr(), "{line}");
+}
+
 /// Nobody reads any more (`| head`): the end, and no failure.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error

@@ -9,7 +9,7 @@ use anyhow::Result;
 use glasshouse_core::api::kafka::{ErrorCode, MetadataTopicResponse};
 use glasshouse_core::id::BrokerId;
 use glasshouse_core::record::offset::Offset;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -340,8 +340,11 @@ async fn describe_one(
         }));
     }
     table.lines().iter().try_for_each(|line| out.say(line))?;
-    let configs: serde_json::Map<String, Value> =
-        configs.iter().flatten().map(|c| (c.name.clone(), c.value.clone().into())).collect();
+    let as_object = |configs: &Vec<ConfigEntry>| -> Value {
+        configs.iter().map(|config| (config.name.clone(), config.value.clone().into())).collect::<Map<_, _>>().into()
+    };
+    // Unknown is not none.
+    let configs = configs.as_ref().map_or(Value::Null, as_object);
     out.item(&json!({"topic": name, "id": topic.topic_id.to_string(), "configs": configs, "partitions": parts}))?;
     Ok(())
 }

@@ -5,7 +5,7 @@ mod ops;
 mod shell;
 
 use super::reach::{EXIT_CODES, Reach, run as run_async};
-use super::term::Out;
+use super::term::{Out, complain};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -47,10 +47,10 @@ pub enum Op {
         /// The node's path
         path: String,
         /// The new data, as text
-        #[arg(value_name = "DATA")]
+        #[arg(value_name = "DATA", allow_negative_numbers = true)]
         value: String,
         /// Only if it still has this version
-        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
         if_version: i32,
     },
     /// Make a node
@@ -58,7 +58,7 @@ pub enum Op {
         /// The new node's path
         path: String,
         /// Its data, as text [default: none]
-        #[arg(value_name = "DATA", default_value = "", hide_default_value = true)]
+        #[arg(value_name = "DATA", default_value = "", hide_default_value = true, allow_negative_numbers = true)]
         value: String,
         /// It goes with this session
         #[arg(short, long)]
@@ -75,10 +75,10 @@ pub enum Op {
         /// The node's path
         path: String,
         /// Only if it still has this version
-        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
         if_version: i32,
-        /// With everything below it
-        #[arg(short, long)]
+        /// With everything below it, whatever version that has
+        #[arg(short, long, conflicts_with = "if_version")]
         recursive: bool,
     },
     /// Print a node's stat
@@ -107,7 +107,7 @@ pub enum Op {
         #[arg(value_name = "ACL")]
         acl: String,
         /// Only if its access list still has this version
-        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+        #[arg(short = 'v', long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
         if_version: i32,
     },
     /// Tell what happens to a node and its children, until interrupted
@@ -136,9 +136,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let session = args.reach.session().await?;
         let mut out = Out::new(args.reach.json);
         if matches!(op, Op::Create { ephemeral: true, .. }) {
-            eprintln!(
+            complain(format_args!(
                 "glasshouse: the node goes with this session, which ends now; in the shell (glasshouse zk) it stays"
-            );
+            ));
         }
         let done = ops::run(&session, &op, &mut out).await;
         let flushed = out.flush();

@@ -180,9 +180,11 @@ impl Client {
         });
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..MetadataRequest::default() };
         let mut errors = Vec::new();
-        // A broker that hangs must not hide those that do not.
-        let limit = self.shared.settings.request_timeout.min(Duration::from_secs(3));
-        for address in self.candidates() {
+        // A broker that hangs must not hide those that do not, nor all of them together take longer than a question may.
+        let candidates = self.candidates();
+        let Settings { request_timeout, timeout, .. } = self.shared.settings;
+        let limit = request_timeout.min(Duration::from_secs(3)).min(timeout / candidates.len().max(1) as u32);
+        for address in candidates {
             match self.ask_on(&address, Lane::Questions, request.clone().into(), limit).await {
                 Ok(Response::Metadata(metadata)) => {
                     self.learn(&metadata);

@@ -119,12 +119,17 @@ fn bad_address(part: &str) -> String {
 
 /// Several addresses as one text.
 pub fn join(addresses: &[Address]) -> String {
-    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+    addresses.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// An address as it is written: `host:port`, or `[::1]:port`.
+pub fn shown(at: &Address) -> String {
+    if at.host.contains(':') { format!("[{}]:{}", at.host, at.port) } else { at.to_string() }
 }
 
 /// Connects, with Nagle's delay off.
 async fn dial(to: &Address, limit: Duration) -> Result<tokio::net::TcpStream, Error> {
-    let unreachable = |why: String| Error::Unreachable { address: to.to_string(), why };
+    let unreachable = |why: String| Error::Unreachable { address: shown(to), why };
     match tokio::time::timeout(limit, tokio::net::TcpStream::connect((&*to.host, to.port))).await {
         Ok(Ok(stream)) => {
             let _best_effort = stream.set_nodelay(true);

@@ -16,8 +16,19 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that a secret has at least.
 const SECRET_MIN: usize = 16;
+/// What Kafka has among a broker's settings, and we beside them.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("broker.id", "broker.id"),
+    ("broker.rack", "broker.rack"),
+    ("listeners", "broker.listen"),
+    ("advertised.listeners", "broker.advertise"),
+    ("zookeeper.connect", "broker.keepers"),
+    ("broker.id.generation.enable", "broker.generated-id"),
+    ("log.dir", "data"),
+    ("log.dirs", "data"),
+];
 /// The four-letter words that the core answers.
-const WORDS: [&[u8; 4]; 4] = [b"ruok", b"srvr", b"stat", b"mntr"];
+const WORDS: [&[u8; 4]; 6] = [b"conf", b"isro", b"mntr", b"ruok", b"srvr", b"stat"];
 
 /// A process as it would be started: its nodes, and how it logs.
 #[derive(Clone, Debug)]
@@ -69,9 +80,9 @@ pub fn check(settings: &Settings) -> Result<Process, Usage> {
     if broker {
         nodes.push(self::broker(&settings.broker, &common)?);
     }
-    if let [first, second] = &mut nodes[..] {
-        apart(first, second)?;
-        for node in [first, second] {
+    apart(&nodes)?;
+    if nodes.len() > 1 {
+        for node in &mut nodes {
             node.record = node.record.take().map(|file| named(&file, node.me));
         }
     }
@@ -89,15 +100,34 @@ fn roles(roles: &[String]) -> Result<(bool, bool), Usage> {
     Ok((has("keeper"), has("broker")))
 }
 
-/// Two nodes of one process share no address.
-fn apart(first: &NodeConfig, second: &NodeConfig) -> Result<(), Usage> {
-    let of = |node: &NodeConfig| [Some(node.clients), Some(node.mesh), node.http];
-    for address in of(first).into_iter().flatten().filter(|address| address.port() != 0) {
-        if of(second).contains(&Some(address)) {
-            return Err(Usage(format!("{} and {} cannot both listen at {address}", first.me, second.me)));
+/// No address of a process is listened at twice.
+fn apart(nodes: &[NodeConfig]) -> Result<(), Usage> {
+    let of = |node: &NodeConfig| {
+        let section = match node.role {
+            Role::Keeper(_) => "keeper",
+            Role::Broker(_) => "broker",
+        };
+        let places = [("listen", Some(node.clients)), ("mesh", Some(node.mesh)), ("http", node.http)];
+        places.into_iter().filter_map(move |(setting, at)| Some((format!("{section}.{setting}"), at?)))
+    };
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    for (setting, at) in nodes.iter().flat_map(of).filter(|(_, at)| at.port() != 0) {
+        if let Some((other, there)) = taken.iter().find(|(_, there)| clash(*there, at)) {
+            return Err(Usage(format!("{other} and {setting} cannot both be {}", either(*there, at))));
         }
+        taken.push((setting, at));
     }
     Ok(())
+}
+
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = |at: SocketAddr| at.ip().is_unspecified() && at.is_ipv4() == one.is_ipv4();
+    one.port() == other.port()
+        && (one.ip() == other.ip() || one.is_ipv4() == other.is_ipv4() && (all(one) || all(other)))
+}
+
+fn either(one: SocketAddr, other: SocketAddr) -> String {
+    if one == other { one.to_string() } else { format!("at port {}: {one} and {other}", one.port()) }
 }
 
 /// `run.rec` of a broker becomes `run-broker-1.rec`.
@@ -367,16 +397,14 @@ fn keeper_config(
     config.snap_retain = count("snap-retain", section.snap_retain, config.snap_retain)?;
     config.ttl_enabled = section.ttl.unwrap_or(false);
     config.client_port = client_port;
-    for word in section.words.iter().flatten() {
-        if word == "*" {
-            for word in WORDS {
-                config.words.insert(*word);
-            }
-        } else if let Ok(letters) = <[u8; 4]>::try_from(word.as_bytes()) {
-            config.words.insert(letters);
-        } else {
-            return Err(Usage(format!("keeper.words: {word:?} does not have four letters")));
+    for word in section.words.iter().flatten().map(|word| word.trim()) {
+        let meant: Vec<_> =
+            WORDS.into_iter().copied().filter(|known| word == "*" || word.as_bytes() == known).collect();
+        if meant.is_empty() {
+            let known = list(WORDS.map(|word| String::from_utf8_lossy(word)));
+            return Err(Usage(format!("keeper.words: {word:?} is none of those that are answered, {known}, nor *")));
         }
+        config.words.extend(meant);
     }
     Ok(config)
 }
@@ -397,7 +425,13 @@ fn broker(settings: &BrokerSettings, common: &Common) -> Result<NodeConfig, Usag
     guard("broker.mesh", mesh, common)?;
     let http = optional("broker.http", section.http.as_ref())?;
     let advertised = match &section.advertise {
-        Some(text) => known("broker.advertise", text)?,
+        Some(text) => {
+            let at = known("broker.advertise", text)?;
+            if at.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
+                return Err(Usage(format!("broker.advertise: clients cannot connect to {text}: name an address")));
+            }
+            at
+        }
         None if clients.ip().is_unspecified() => {
             let why = "broker.advertise: say where clients reach this broker; to";
             return Err(Usage(format!("{why} {clients}, where it listens, they cannot connect")));
@@ -428,6 +462,10 @@ fn host_of(ip: IpAddr) -> String {
 
 fn kafka_settings(config: &mut KafkaSettings, given: &BTreeMap<String, String>) -> Result<(), Usage> {
     for (name, value) in given {
+        if let Some((_, ours)) = ELSEWHERE.iter().find(|(kafkas, _)| kafkas == name) {
+            let flag = ours.replace('.', "-");
+            return Err(Usage(format!("{name} is none of broker.settings: it is the setting {ours}, or --{flag}")));
+        }
         if !KafkaSettings::NAMES.contains(&name.as_str()) {
             let near = nearest(name, KafkaSettings::NAMES.iter().copied());
             return Err(Usage(format!("no setting of a broker is called {name}; the nearest one is {near}")));
@@ -486,7 +524,7 @@ mod tests {
         assert_eq!(&*node.peers[&NodeId::keeper(4)].host, "::1");
         let Role::Keeper(keeper) = &node.role else { panic!() };
         assert_eq!(keeper.zab.voters, zab::Config::new(KeeperId(1), (1..=3).map(KeeperId)).voters);
-        assert_eq!((keeper.session_timeout_min, keeper.words.len()), (Span::secs(1), 4));
+        assert_eq!((keeper.session_timeout_min, keeper.words.len()), (Span::secs(1), 6));
     }
 
     #[test]
@@ -514,14 +552,20 @@ mod tests {
             (keeper("id = 1\nlisten = 'somewhere'"), "keeper.listen: \"somewhere\" is no address:port"),
             (keeper("id = 1\ntick-ms = 0"), "keeper.tick-ms cannot be 0"),
             (keeper("id = 1\nmesh = '0.0.0.0:2888'"), "keeper.mesh is 0.0.0.0:2888, which others can reach"),
-            (keeper("id = 1\nwords = ['hello']"), "keeper.words: \"hello\" does not have four letters"),
+            (keeper("id = 1\nwords = ['hello']"), "keeper.words: \"hello\" is none of those that are answered, conf, isro, mntr"),
+            (keeper("id = 1\nwords = ['cons']"), "keeper.words: \"cons\" is none of those"),
+            (keeper("id = 1\nmesh = '127.0.0.1:2181'"), "keeper.listen and keeper.mesh cannot both be 127.0.0.1:2181"),
+            (broker("http = '0.0.0.0:9092'"), "broker.listen and broker.http cannot both be at port 9092: 127.0.0.1:9092 and 0.0.0.0:9092"),
+            (broker("advertise = '0.0.0.0:9092'"), "broker.advertise: clients cannot connect to 0.0.0.0:9092"),
+            (broker("advertise = '[::]:9092'"), "broker.advertise: clients cannot connect to [::]:9092"),
             (broker("listen = '0.0.0.0:9092'"), "broker.advertise: say where clients reach this broker"),
             (broker("keepers = ['a']"), "broker.keepers: host:port is meant, not \"a\""),
             (broker("[broker.settings]\nmin.insync.replica = 2"), "no setting of a broker is called min.insync.replica; the nearest one is min.insync.replicas"),
+            (broker("[broker.settings]\nlisteners = 'a'"), "listeners is none of broker.settings: it is the setting broker.listen, or --broker-listen"),
             (broker("[broker.settings]\nmin.insync.replicas = 'two'"), "broker.settings: min.insync.replicas cannot be \"two\""),
             (
                 "roles = ['keeper', 'broker']\ndata = '/d'\n[keeper]\nid = 1\n[broker]\nid = 1\nmesh = '127.0.0.1:2888'".to_owned(),
-                "keeper-1 and broker-1 cannot both listen at 127.0.0.1:2888",
+                "keeper.mesh and broker.mesh cannot both be 127.0.0.1:2888",
             ),
         ];
         for (text, sentence) in cases {

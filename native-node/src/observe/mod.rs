@@ -9,6 +9,7 @@ pub mod recording;
 pub mod replay;
 pub mod routes;
 mod spans;
+pub mod waiting;
 
 use crate::host::Ended;
 use glasshouse_core::broker::Broker;

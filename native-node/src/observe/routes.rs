@@ -8,6 +8,7 @@ use crate::inbox::{Inbox, Incoming};
 use crate::stones::{ReplyStone, Stones};
 use glasshouse_core::id::NodeId;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -71,9 +72,20 @@ impl Routes {
     }
 
     async fn throw(&self, body: &[u8]) -> Response {
-        let stone = match serde_json::from_slice::<Stone>(body) {
+        let no_stone = |why: serde_json::Error| Response::text(400, format!("no stone: {why}"));
+        let mut stone: Map<String, Value> = match serde_json::from_slice(body) {
             Ok(stone) => stone,
-            Err(why) => return Response::text(400, format!("no stone: {why}")),
+            Err(why) => return no_stone(why),
+        };
+        // As the control of a whole cluster takes it; here there is one node only.
+        if let Some(on) = stone.remove("on")
+            && on.as_str() != Some(self.me.to_string().as_str())
+        {
+            return Response::text(404, format!("this is the port of {}: each node has its own", self.me));
+        }
+        let stone = match Stone::deserialize(Value::Object(stone)) {
+            Ok(stone) => stone,
+            Err(why) => return no_stone(why),
         };
         match self.change(stone).await {
             Ok(()) => Response::json(200, "{\"ok\":true}"),
@@ -200,7 +212,7 @@ mod tests {
             r#"{"stone":"pause"}"#,
             r#"{"stone":"cut","node":"keeper-3"}"#,
             r#"{"stone":"slow","node":"broker-2","ms":40}"#,
-            r#"{"stone":"reply","how":"failed","code":6}"#,
+            r#"{"stone":"reply","how":"failed","code":6,"on":"broker-1"}"#,
         ] {
             assert_eq!(routes.clone().answer(post(body)).await.status, 200, "{body}");
         }
@@ -212,7 +224,10 @@ mod tests {
         assert_eq!((stones.lying().slow.len(), stones.lying().cut.len()), (0, 1));
         routes.clone().answer(post(r#"{"stone":"heal"}"#)).await;
         assert_eq!(stones.lying(), crate::stones::Lying::default());
-        routes.clone().answer(post(r#"{"stone":"kill"}"#)).await;
+        let at_another = routes.clone().answer(post(r#"{"stone":"kill","on":"broker-2"}"#)).await;
+        assert_eq!(at_another.status, 404, "nobody else is hit");
+        assert!(timeout(Duration::from_millis(50), receiver.recv()).await.is_err());
+        routes.clone().answer(post(r#"{"stone":"kill","on":"broker-1"}"#)).await;
         assert!(matches!(receiver.recv().await, Some(Incoming::Kill)));
     }
 

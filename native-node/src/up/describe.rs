@@ -2,13 +2,14 @@
 //! person who started it.
 
 use super::usage;
+use crate::cli::term::count;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than any description of a cluster.
 const LONGEST_ANSWER: u64 = 1 << 20;
@@ -90,7 +91,7 @@ impl Cluster {
     pub fn block(&self, temporary: bool) -> String {
         let mut text = String::from("\n");
         let running = self.nodes.iter().filter(|node| node.pid.is_some()).count();
-        let _ = writeln!(text, "  {running} nodes serve.\n");
+        let _ = writeln!(text, "  {}.\n", count(running, "node serves", "nodes serve"));
         let kept = if temporary { "  (temporary: removed at the end; keep it with --data DIR)" } else { "" };
         if !self.kafka.is_empty() {
             let _ = writeln!(text, "  Kafka      {}", self.kafka.join(","));
@@ -136,13 +137,33 @@ impl Cluster {
 /// How long a cluster may take to say that it is the one.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
+/// What the nodes of a cluster that was killed take to stop by themselves, and a little more.
+const ORPHANS_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// Waits for the nodes of a cluster whose watcher was killed: until they have stopped, they hold folders and ports.
+pub(super) fn let_orphans_end(data: &Path) {
+    let Ok(cluster) = Cluster::read(data) else { return };
+    let mut nodes = cluster.nodes.iter().filter_map(|node| node.pid).filter(|pid| *pid != cluster.pid).peekable();
+    if nodes.peek().is_none() || runs(cluster.pid) {
+        return;
+    }
+    let (began, orphans) = (Instant::now(), nodes.collect::<Vec<_>>());
+    while orphans.iter().any(|pid| runs(*pid)) && began.elapsed() < ORPHANS_END_WITHIN {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A process has this number now.
+fn runs(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+}
+
 /// Two clusters do not share a folder. What is left of one that was killed is no hindrance, though its number may be some
 /// other process's now.
 pub(super) fn refuse_running(data: &Path) -> Result<()> {
     let Ok(cluster) = Cluster::read(data) else { return Ok(()) };
-    let pid = i32::try_from(cluster.pid).ok().and_then(rustix::process::Pid::from_raw);
-    let is_there = pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
-    if is_there && cluster.pid != std::process::id() && cluster.may_answer() {
+    if runs(cluster.pid) && cluster.pid != std::process::id() && cluster.may_answer() {
         return Err(usage(format!("{} belongs to a cluster that runs (process {})", data.display(), cluster.pid)));
     }
     Ok(())

@@ -28,7 +28,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn file(data: &Path) -> PathBuf {
+    pub(super) fn file(data: &Path) -> PathBuf {
         data.join(NAME)
     }
 

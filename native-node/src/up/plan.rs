@@ -3,6 +3,7 @@
 
 use super::layout::Layout;
 use super::{Args, CONTROL_PORT, usage};
+use crate::cli::term::complain;
 use crate::config::NodeConfig;
 use crate::config::check::check;
 use crate::config::settings::Settings;
@@ -51,7 +52,7 @@ impl Drop for Data {
         if self.temporary
             && let Err(error) = std::fs::remove_dir_all(&self.folder)
         {
-            eprintln!("glasshouse: {} is left behind: {error}", self.folder.display());
+            complain(format_args!("glasshouse: {} is left behind: {error}", self.folder.display()));
         }
     }
 }
@@ -81,11 +82,17 @@ impl Plan {
                 args.host
             )));
         }
+        if let Err(error) = bind_socket(SocketAddr::new(args.host, 0)) {
+            return Err(usage(format!("--host {}: nobody can listen there: {error}", args.host)));
+        }
         let kept = args.data.as_deref().map(Layout::read).transpose()?.flatten();
         let layout = match (kept, &args.data) {
             (Some(kept), Some(data)) => kept.with(data, args.keepers, args.brokers)?,
             (_, _) => Layout::draw(args.keepers, args.brokers)?,
         };
+        if let Some(data) = &args.data {
+            super::describe::let_orphans_end(data);
+        }
         let mut bound = bind(args)?;
         let control = bind_control(args)?;
         let settings = all_settings(args, &layout.cluster, &bound)?;
@@ -120,6 +127,12 @@ fn bind(args: &Args) -> Result<Bound> {
     let mut http = Ports::new("--http-port", args.http_port, loopback);
     let keepers = (1..=args.keepers).map(NodeId::keeper);
     let brokers = (1..=args.brokers).map(NodeId::Broker);
+    let (keeper_ports, broker_ports) = (zookeeper.range(args.keepers.into()), kafka.range(args.brokers));
+    if let (Some(keeper_ports), Some(broker_ports)) = (keeper_ports, broker_ports)
+        && let Some(both) = broker_ports.clone().find(|port| keeper_ports.contains(port))
+    {
+        return Err(usage(format!("port {both} would be a keeper's and a broker's: choose others with --kafka-port")));
+    }
     let mut bound = Bound::new();
     for node in keepers.chain(brokers) {
         let clients = if matches!(node, NodeId::Keeper(_)) { &mut zookeeper } else { &mut kafka };
@@ -154,6 +167,12 @@ struct Ports {
 impl Ports {
     fn new(flag: &'static str, first: u16, host: IpAddr) -> Ports {
         Ports { flag, host, next: Some(first), free: first == 0 }
+    }
+
+    /// The ports of so many nodes, unless free ones are looked for.
+    fn range(&self, nodes: u32) -> Option<std::ops::Range<u32>> {
+        let first = self.next.filter(|_| !self.free)?;
+        Some(u32::from(first)..u32::from(first) + nodes)
     }
 
     fn next(&mut self, what: &str) -> Result<TcpListener> {

@@ -7,13 +7,14 @@ use super::describe::{Cluster, Node};
 use super::member::{Body, End, How};
 use super::plan::{Plan, Planned};
 use super::ready;
+use crate::cli::term::{complain, of_output};
 use crate::config::{NodeConfig, Role};
 use crate::observe::http;
 use crate::shutdown::Signals;
 use anyhow::{Context, Result, anyhow};
 use glasshouse_core::id::NodeId;
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -112,7 +113,10 @@ pub async fn run(args: Args, plan: Plan) -> Result<ExitCode> {
         stones: args.stones,
     };
     if data.temporary {
-        eprintln!("glasshouse: the data goes to {}, removed at the end (--data DIR keeps it)", data.folder.display());
+        complain(format_args!(
+            "glasshouse: the data goes to {}, removed at the end (--data DIR keeps it)",
+            data.folder.display()
+        ));
     }
     let told = watch::Sender::new(cluster);
     let control_answers = Control { orders, cluster: told.subscribe() };
@@ -304,10 +308,10 @@ impl Supervisor {
         for member in self.members.iter().filter(|member| member.is_keeper() && member.body.is_none()) {
             let NodeConfig { me, data, .. } = &member.planned.config;
             let data = data.display();
-            eprintln!(
+            complain(format_args!(
                 "glasshouse: if the files of {me} are damaged, move {data} away: into an empty folder it copies \
                  everything from its leader"
-            );
+            ));
         }
     }
 
@@ -324,7 +328,7 @@ impl Supervisor {
         }
         if !silent.is_empty() {
             let (silent, patience) = (silent.join(", "), self.args.patience);
-            eprintln!("glasshouse: no answer from {silent} after {patience} s; the others go on");
+            complain(format_args!("glasshouse: no answer from {silent} after {patience} s; the others go on"));
         }
         true
     }
@@ -362,10 +366,10 @@ impl Supervisor {
                 if self.owed.is_none() {
                     let control = self.told.borrow().control.clone();
                     tracing::warn!("{error:#}");
-                    eprintln!(
+                    complain(format_args!(
                         "glasshouse: {error:#}; it is tried again until it can be (meanwhile, http://{control}/cluster \
                          says what runs)"
-                    );
+                    ));
                 }
                 self.owed = Some(Instant::now() + REWRITE_AFTER);
             }
@@ -376,8 +380,13 @@ impl Supervisor {
         let cluster = self.told.borrow().clone();
         let text = if self.args.json { serde_json::to_string(&cluster)? } else { cluster.block(temporary) };
         let mut out = std::io::stdout().lock();
-        // Nobody reads it: no reason to stop.
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        // No reason to stop; and if nobody reads it, none to complain.
+        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            let error = of_output(error);
+            complain(format_args!("glasshouse: {error}; http://{}/cluster says where it is", cluster.control));
+        }
         Ok(())
     }
 
@@ -434,10 +443,13 @@ impl Supervisor {
             let calm = member.thrown || member.since.elapsed() >= LASTED;
             member.pause = if calm { RESTART_AFTER.0 } else { member.pause };
             member.again = Some(Instant::now() + member.pause);
-            eprintln!("glasshouse: {name} {how}; it is started again in {} ms{rest}", member.pause.as_millis());
+            complain(format_args!(
+                "glasshouse: {name} {how}; it is started again in {} ms{rest}",
+                member.pause.as_millis()
+            ));
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);
         } else {
-            eprintln!("glasshouse: {name} {how}{rest}");
+            complain(format_args!("glasshouse: {name} {how}{rest}"));
         }
     }
 
@@ -445,7 +457,7 @@ impl Supervisor {
         if let Err(error) = self.start(at, false) {
             let (name, why) = (self.name(at), self.words(at, &error));
             tracing::warn!(node = %name, "cannot be started again: {why}");
-            eprintln!("glasshouse: {name} cannot be started again: {why}");
+            complain(format_args!("glasshouse: {name} cannot be started again: {why}"));
             let member = &mut self.members[at];
             member.again = Some(Instant::now() + member.pause);
             member.pause = (member.pause * 2).min(RESTART_AFTER.1);

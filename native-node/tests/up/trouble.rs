@@ -181,3 +181,37 @@ fn what_a_killed_cluster_left_behind_is_not_taken_for_one_that_runs() {
     refused(&[&["up"], &FREE[..], &arguments].concat(), 2);
     assert_eq!(other.stop().0, Some(0));
 }
+
+/// The disk behind the log may be full, and whoever read it gone: nothing ends for that.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    for extra in [&[][..], &["--processes", "--restart"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let arguments = ["--keepers", "1", "--brokers", "1", "--log", "info", "--stones"];
+        let cluster = Cluster::start_with(&[&arguments, extra].concat(), full.into());
+        let control = cluster.told["control"].as_str().unwrap().to_owned();
+        if !extra.is_empty() {
+            let before = cluster.pid("broker-1");
+            signal_to(before.unwrap(), rustix::process::Signal::KILL);
+            until("the broker is back", || cluster.pid("broker-1").filter(|pid| Some(*pid) != before));
+        }
+        assert!(get(&control, "/cluster").unwrap().contains("broker-1"));
+        assert_eq!(cluster.stop().0, Some(0));
+    }
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [&["up", "--flag"][..], &["node", "--check"], &["zk", "ls", "--zookeeper", ","]] {
+        let status = glasshouse(arguments).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_cluster_of_processes_that_was_killed_can_be_started_at_once() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--keepers", "1", "--brokers", "1", "--processes", "--data", data.to_str().unwrap()];
+    let mut killed = Cluster::start(&arguments);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
+}

@@ -62,7 +62,13 @@ fn read(srvr: &str, mntr: &str) -> Result<State, String> {
             "Zxid" => state.zxid = zxid(value.trim()).unwrap_or_default(),
             _ => {
                 if let Ok(number) = value.trim().parse() {
-                    state.numbers.insert(key.to_lowercase().replace(' ', "_"), number);
+                    // As `mntr` calls it.
+                    let key = if key == "Node count" {
+                        "znode_count".to_owned()
+                    } else {
+                        key.to_lowercase().replace(' ', "_")
+                    };
+                    state.numbers.insert(key, number);
                 }
             }
         }
@@ -92,6 +98,7 @@ mod tests {
         assert_eq!((state.role.as_str(), state.zxid.epoch().0, state.zxid.counter()), ("leader", 2, 17));
         let number = |key| state.number(key);
         assert_eq!((number("connections"), number("watch_count"), number("none")), (Some(2), Some(4), None));
+        assert_eq!(number("znode_count"), Some(7), "srvr has it too");
         assert_eq!(state.epoch().0, 2, "as its zxid says");
         let elected = read(srvr, "zk_current_epoch\t3\n").unwrap();
         assert_eq!((elected.epoch().0, elected.zxid.epoch().0), (3, 2), "nothing was written since");

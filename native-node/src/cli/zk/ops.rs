@@ -4,6 +4,7 @@ use super::{Op, acl};
 use crate::cli::term::{NotSo, Out, plain, plain_bytes, put_bytes};
 use crate::client::Error;
 use crate::client::keeper::{Event, Session};
+use crate::config::Usage;
 use anyhow::Result;
 use bytes::Bytes;
 use glasshouse_core::id::Zxid;
@@ -14,6 +15,9 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
+/// What an ensemble never deletes. It is asked for nothing else then either: what is below would be gone.
+const RESERVED: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+
 /// Does it.
 ///
 /// # Errors
@@ -21,6 +25,11 @@ use tokio::sync::broadcast::error::RecvError;
 pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
     let op = &op.clone().tidied();
     check(op.path(), matches!(op, Op::Create { sequential: true, .. }))?;
+    if let Op::Delete { path, .. } = op
+        && RESERVED.contains(&path.as_str())
+    {
+        return Err(Usage(format!("{path} cannot be deleted: it is ZooKeeper's own")).into());
+    }
     match op {
         Op::Ls { path, recursive: false } => {
             for name in session.children(path, false).await? {
@@ -76,7 +85,7 @@ pub async fn run(session: &Session, op: &Op, out: &mut Out) -> Result<()> {
             }
         }
         Op::SetAcl { path, acl, if_version } => {
-            let acl = acl::parse(acl).map_err(crate::config::Usage)?;
+            let acl = acl::parse(acl).map_err(Usage)?;
             let stat = session.set_acl(path, acl, *if_version).await?;
             out.say(&format!("the access list of {} has version {}", plain(path), stat.aversion))?;
             out.item(&stat_json(path, &stat))?;
@@ -138,7 +147,7 @@ fn check(path: &str, sequential: bool) -> Result<()> {
     let probe = if sequential { format!("{path}0") } else { path.to_owned() };
     match ZPath::parse(&probe) {
         Ok(_) => Ok(()),
-        Err(why) => Err(crate::config::Usage(format!("{}: {why}", plain(path))).into()),
+        Err(why) => Err(Usage(format!("{}: {why}", plain(path))).into()),
     }
 }
 

@@ -3,8 +3,9 @@
 
 use super::{Op, ops};
 use crate::cli::reach::{self, Reach};
-use crate::cli::term::{Out, plain};
+use crate::cli::term::{Out, complain, plain};
 use crate::client::keeper::{Event, Session};
+use crate::config::Usage;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use rustyline::completion::Completer;
@@ -13,7 +14,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +49,9 @@ pub fn run(reach: &Reach) -> Result<ExitCode> {
 }
 
 fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitCode> {
-    let mut editor: Editor<Words, FileHistory> = Editor::new()?;
+    // As in other shells: what fits is listed, and a second Tab takes nothing back.
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Words, FileHistory> = Editor::with_config(config)?;
     editor.set_helper(Some(Words { session: session.clone(), handle: handle.clone() }));
     let history = history_file();
     if let Some(file) = &history {
@@ -66,10 +69,7 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
             Ok(line) => {
                 let _best_effort = editor.add_history_entry(&line);
                 let code = match words(&line) {
-                    Err(why) => {
-                        eprintln!("{why}");
-                        2
-                    }
+                    Err(why) => failed(&Usage(why).into(), &mut Out::new(reach.json))?,
                     Ok(words) if words.is_empty() => continue,
                     Ok(words) if matches!(&*words[0], "quit" | "exit") => break,
                     Ok(words) => carry_out(reach, session, handle, words)?,
@@ -81,7 +81,7 @@ fn read_lines(reach: &Reach, session: &Session, handle: &Handle) -> Result<ExitC
             Err(ReadlineError::Interrupted) => {}
             // One line of a script, which is passed over like any other that makes no sense.
             Err(ReadlineError::Io(error)) if script && error.kind() == std::io::ErrorKind::InvalidData => {
-                eprintln!("a line is not UTF-8");
+                complain(format_args!("a line is not UTF-8"));
                 if ends_with == 0 {
                     ends_with = 2;
                 }
@@ -103,8 +103,8 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
         Ok(line) => line,
         Err(error) => {
             if error.use_stderr() {
-                eprintln!("{}", crate::cli::one_sentence(&error.to_string()));
-                return Ok(2);
+                let error = Usage(crate::cli::one_sentence(&error)).into();
+                return failed(&error, &mut Out::new(reach.json));
             }
             crate::cli::term::print(&error.to_string())?;
             return Ok(0);
@@ -121,16 +121,17 @@ fn carry_out(reach: &Reach, session: &Session, handle: &Handle, words: Vec<Strin
     out.flush()?;
     match done {
         Ok(()) => Ok(0),
-        Err(error) => {
-            if reach.json {
-                out.item(&reach::as_json(&error))?;
-                out.flush()?;
-            }
-            let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
-            eprintln!("{told}");
-            Ok(reach::exit_code(&error))
-        }
+        Err(error) => failed(&error, &mut out),
     }
+}
+
+/// Tells what a command failed with, and gives the exit code that it alone would have.
+fn failed(error: &anyhow::Error, out: &mut Out) -> Result<u8> {
+    out.item(&reach::as_json(error))?;
+    out.flush()?;
+    let told = error.downcast_ref().map_or_else(|| plain(&format!("{error:#}")), reach::told);
+    complain(format_args!("{told}"));
+    Ok(reach::exit_code(error))
 }
 
 /// Prints what happens while a line is being written.

@@ -84,6 +84,8 @@ struct Position {
     high_watermark: Option<Offset>,
     flying: bool,
     not_before: Instant,
+    /// Since when nothing but errors came.
+    failing_since: Option<Instant>,
 }
 
 /// A fetch that ended: whom it asked for which partitions.
@@ -121,8 +123,6 @@ pub struct Consumer {
     positions: BTreeMap<i32, Position>,
     flying: FuturesUnordered<BoxFuture<'static, Ended>>,
     asked_at: Instant,
-    /// Since when nothing but errors came.
-    failing_since: Option<Instant>,
 }
 
 impl Consumer {
@@ -155,10 +155,11 @@ impl Consumer {
                 let ends = client.list_offsets(&topic, &[partition], At::Latest).await;
                 next = ends.into_values().next().unwrap_or(Ok(Offset::ZERO))?;
             }
-            positions.insert(partition, Position { next, high_watermark: None, flying: false, not_before: now });
+            let position = Position { next, high_watermark: None, flying: false, not_before: now, failing_since: None };
+            positions.insert(partition, position);
         }
         let flying = FuturesUnordered::new();
-        Ok(Consumer { client, topic, settings, positions, flying, asked_at: now, failing_since: None })
+        Ok(Consumer { client, topic, settings, positions, flying, asked_at: now })
     }
 
     /// The partitions it reads and the offset that comes next in each.
@@ -196,7 +197,7 @@ impl Consumer {
                     if Instant::now() >= deadline {
                         return Ok(Vec::new());
                     }
-                    self.refresh(deadline).await;
+                    self.refresh(deadline).await?;
                     continue;
                 }
             };
@@ -257,14 +258,31 @@ impl Consumer {
         }
     }
 
-    /// Asks who leads, unless that was just done.
-    async fn refresh(&mut self, deadline: Instant) {
+    /// Asks who leads, unless that was just done. A partition that nobody leads is never fetched from: it fails here.
+    async fn refresh(&mut self, deadline: Instant) -> Result<()> {
         let backoff = self.client.settings().backoff;
-        if self.asked_at + backoff <= Instant::now() {
-            self.asked_at = Instant::now();
-            let topics = [self.topic.clone()];
-            let _shown_by_what_is_known = timeout_at(deadline, self.client.metadata(Some(&topics))).await;
+        if self.asked_at + backoff > Instant::now() {
+            return Ok(());
         }
+        self.asked_at = Instant::now();
+        let topics = [self.topic.clone()];
+        let Ok(told) = timeout_at(deadline, self.client.metadata(Some(&topics))).await else { return Ok(()) };
+        let trouble = match told {
+            Ok(told) => told.topics.into_iter().next().filter(|topic| topic.error != ErrorCode::NONE).map(|topic| {
+                let what = format!("topic {}", self.topic);
+                refused(what, topic.error, None)
+            }),
+            Err(error) => Some(error).filter(may_pass),
+        };
+        let resting: Vec<i32> = self.positions.iter().filter(|(_, at)| !at.flying).map(|(index, _)| *index).collect();
+        for partition in resting {
+            let place = TopicPartition { topic: self.topic.clone(), partition };
+            if self.client.leader(&place).is_none() {
+                let unled = || refused(place.to_string(), ErrorCode::LEADER_NOT_AVAILABLE, None);
+                self.pause(&[partition], self.asked_at + backoff, trouble.clone().unwrap_or_else(unled))?;
+            }
+        }
+        Ok(())
     }
 
     async fn land(&mut self, ended: Ended) -> Result<Vec<Consumed>> {
@@ -291,10 +309,7 @@ impl Consumer {
                 continue;
             }
             match row.error {
-                ErrorCode::NONE => {
-                    self.failing_since = None;
-                    self.read(row, &mut records)?;
-                }
+                ErrorCode::NONE => self.read(row, &mut records)?,
                 ErrorCode::OFFSET_OUT_OF_RANGE => self.reset(row.partition).await?,
                 code => {
                     let what = format!("{}-{}", self.topic, row.partition);
@@ -307,14 +322,15 @@ impl Consumer {
 
     /// Lets partitions rest after an error that may pass.
     fn pause(&mut self, partitions: &[i32], until: Instant, error: Error) -> Result<()> {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
         let patience = self.client.settings().timeout;
         let passes = may_pass(&error) || error.code().is_some_and(passes);
-        if !passes || since.elapsed() > patience {
-            return Err(error);
-        }
         for partition in partitions {
-            self.positions.get_mut(partition).expect("it was fetched").not_before = until;
+            let position = self.positions.get_mut(partition).expect("it is read from");
+            let since = *position.failing_since.get_or_insert_with(Instant::now);
+            if !passes || since.elapsed() > patience {
+                return Err(error);
+            }
+            position.not_before = until;
         }
         Ok(())
     }
@@ -327,6 +343,7 @@ impl Consumer {
         };
         let position = self.positions.get_mut(&partition).expect("it was fetched");
         position.high_watermark = Some(row.high_watermark);
+        position.failing_since = None;
         for batch in batches(row.records.unwrap_or_default()) {
             let batch = match batch {
                 Ok(batch) => batch,

@@ -32,6 +32,7 @@ struct World {
     /// (sequence, base offset) of what is there.
     sequences: BTreeMap<i32, i64>,
     created: bool,
+    deleted: bool,
     old: bool,
     /// What happens to the next requests of a kind instead.
     tricks: VecDeque<(ApiKey, Trick)>,
@@ -138,7 +139,11 @@ impl World {
             replicas: vec![BrokerId(1), BrokerId(2)],
             ..Default::default()
         };
-        let topic = MetadataTopicResponse { name: Some("t".into()), partitions: vec![part], ..Default::default() };
+        let (error, partitions) = match self.deleted {
+            true => (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Vec::new()),
+            false => (ErrorCode::NONE, vec![part]),
+        };
+        let topic = MetadataTopicResponse { error, name: Some("t".into()), partitions, ..Default::default() };
         MetadataResponse {
             brokers: brokers.collect(),
             controller_id: BrokerId(self.controller),
@@ -255,6 +260,28 @@ async fn records_arrive_once_and_in_order_whatever_happens_to_answers_and_leader
     assert_eq!(read_all(&client, 0).await, wanted);
     assert_eq!(read_all(&client, 777).await, wanted[777..], "a batch comes whole, its front is left out");
     assert!(world.lock().unwrap().tricks.is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_does_not_wait_for_ever_for_a_leader_or_a_topic() {
+    for (deleted, code) in [(false, ErrorCode::LEADER_NOT_AVAILABLE), (true, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)] {
+        let world = cluster().await;
+        let settings = Settings { timeout: Duration::from_millis(300), ..Settings::default() };
+        let bootstrap = vec![world.lock().unwrap().addresses[0].clone()];
+        let client = Client::connect(bootstrap, settings).await.unwrap();
+        let mut consumer = Consumer::start(client, "t", ConsumerSettings::default()).await.unwrap();
+        {
+            let mut world = world.lock().unwrap();
+            (world.leader, world.epoch, world.deleted) = (-1, 1, deleted);
+        }
+        let error = loop {
+            match timeout(PATIENCE, consumer.poll(Duration::from_millis(200))).await.unwrap() {
+                Ok(records) => assert!(records.is_empty()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), Some(code), "{error}");
+    }
 }
 
 #[tokio::test]
