@@ -10,7 +10,7 @@ use crate::net::outbox::Outbox;
 use crate::observe::recorder::Recorder;
 use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
-use crate::turn::Turn;
+use crate::turn::{Turn, records_of};
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
 use glasshouse_core::node::{Effect, Input};
@@ -234,7 +234,7 @@ impl Host {
         self.observer.counters.heard(&input);
         let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
-        self.turn.add(&self.fx.effects[before..]);
+        self.turn.add(&self.fx.effects[before..], |range| records_of(&self.node, range));
         if let Some(recorder) = &mut self.recorder {
             recorder.stepped(&self.fx.effects[before..], &self.node);
         }
