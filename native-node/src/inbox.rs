@@ -10,10 +10,11 @@ use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::{Input, Request};
 use glasshouse_core::store::disk::DiskError;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Inputs that may wait in each queue.
 const ROOM: usize = 4096;
@@ -38,11 +39,12 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// Whether it is said by a client of the node, or about one.
-    fn is_of_client(&self) -> bool {
+    /// The client of the node that says it, or that it is about.
+    fn client(&self) -> Option<ConnId> {
         match self {
-            Incoming::Connected { .. } | Incoming::Input(Input::Request { .. } | Input::Closed { .. }) => true,
-            Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => false,
+            Incoming::Connected { conn, .. }
+            | Incoming::Input(Input::Request { conn, .. } | Input::Closed { conn }) => Some(*conn),
+            Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => None,
         }
     }
 }
@@ -50,6 +52,7 @@ impl Incoming {
 /// What a client said.
 #[derive(Debug)]
 struct Said {
+    conn: ConnId,
     incoming: Incoming,
     is_long: bool,
 }
@@ -69,6 +72,8 @@ impl Room<'_> {
 pub struct Inbox {
     clients: mpsc::Sender<Said>,
     others: mpsc::Sender<Incoming>,
+    /// Whether long requests are welcome.
+    long: watch::Receiver<bool>,
     conns: Arc<AtomicU64>,
 }
 
@@ -76,8 +81,16 @@ impl Inbox {
     pub fn new() -> (Inbox, Arrivals) {
         let (clients, of_clients) = mpsc::channel(ROOM);
         let (others, of_others) = mpsc::channel(ROOM);
-        let arrivals = Arrivals { clients: of_clients, others: of_others, held: None, clients_last: false };
-        (Inbox { clients, others, conns: Arc::default() }, arrivals)
+        let (welcome, long) = watch::channel(true);
+        let arrivals = Arrivals {
+            clients: of_clients,
+            others: of_others,
+            welcome,
+            held: VecDeque::new(),
+            holding: BTreeMap::new(),
+            clients_last: false,
+        };
+        (Inbox { clients, others, long, conns: Arc::default() }, arrivals)
     }
 
     /// Puts an input in; waits for room. False: the node is gone.
@@ -87,16 +100,21 @@ impl Inbox {
 
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
-        match incoming.is_of_client() {
-            true => self.clients.send(Said { incoming, is_long: false }).await.is_ok(),
-            false => self.others.send(incoming).await.is_ok(),
+        match incoming.client() {
+            Some(conn) => self.clients.send(Said { conn, incoming, is_long: false }).await.is_ok(),
+            None => self.others.send(incoming).await.is_ok(),
         }
     }
 
-    /// As [`put`](Inbox::put): a client's request, which had so many bytes.
+    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, too.
     pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
+        let is_long = length > SHORT;
+        if is_long && !*self.long.borrow() {
+            // An error is the node's end, which is told below.
+            let _ = self.long.clone().wait_for(|welcome| *welcome).await;
+        }
         let incoming = Incoming::Input(Input::Request { conn, request });
-        self.clients.send(Said { incoming, is_long: length > SHORT }).await.is_ok()
+        self.clients.send(Said { conn, incoming, is_long }).await.is_ok()
     }
 
     /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
@@ -126,8 +144,12 @@ impl Inbox {
 pub struct Arrivals {
     clients: mpsc::Receiver<Said>,
     others: mpsc::Receiver<Incoming>,
-    /// The first of the clients, taken out of their queue and too long for now.
-    held: Option<Said>,
+    /// Tells those who would ask whether long requests are welcome.
+    welcome: watch::Sender<bool>,
+    /// Requests that were in the queue and are too long for now, and what their connections said behind them.
+    held: VecDeque<Said>,
+    /// How many of them each connection has.
+    holding: BTreeMap<ConnId, usize>,
     clients_last: bool,
 }
 
@@ -137,8 +159,8 @@ impl Arrivals {
         self.wait(true).await
     }
 
-    /// As [`recv`](Arrivals::recv), but unless long requests are welcome they stay where they are, and what their clients
-    /// and others say behind them. A call that is given up loses nothing.
+    /// As [`recv`](Arrivals::recv), but unless long requests are welcome they wait, and so does what their connections say
+    /// behind them; nobody else does: others ping, and live by it. A call that is given up loses nothing.
     pub async fn wait(&mut self, long: bool) -> Option<Incoming> {
         loop {
             if let Some(next) = self.next(long) {
@@ -147,17 +169,17 @@ impl Arrivals {
             tokio::select! {
                 biased;
                 other = self.others.recv() => return other.or_else(|| self.next_of_clients(true)),
-                said = self.clients.recv(), if self.held.is_none() => {
-                    self.held = said;
-                    // All who could say something are gone, those of the other queue, too.
-                    self.held.as_ref()?;
-                }
+                // None: all who could say something are gone, those of the other queue, too.
+                said = self.clients.recv(), if self.held.len() < ROOM => if let Some(next) = self.pass(said?, long) {
+                    return Some(next);
+                },
             }
         }
     }
 
     /// What is there already, of both by turns.
     pub fn next(&mut self, long: bool) -> Option<Incoming> {
+        self.welcome.send_if_modified(|welcome| std::mem::replace(welcome, long) != long);
         let next = match self.clients_last {
             true => self.next_of_others().map(|next| (next, false)),
             false => self.next_of_clients(long).map(|next| (next, true)),
@@ -175,9 +197,29 @@ impl Arrivals {
     }
 
     fn next_of_clients(&mut self, long: bool) -> Option<Incoming> {
-        let said = self.held.take().or_else(|| self.clients.try_recv().ok())?;
-        if said.is_long && !long {
-            self.held = Some(said);
+        if long && let Some(said) = self.held.pop_front() {
+            if let Some(many) = self.holding.get_mut(&said.conn) {
+                *many -= 1;
+                if *many == 0 {
+                    self.holding.remove(&said.conn);
+                }
+            }
+            return Some(said.incoming);
+        }
+        while self.held.len() < ROOM {
+            let said = self.clients.try_recv().ok()?;
+            if let Some(next) = self.pass(said, long) {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    /// What comes out of the clients' queue, unless it has to wait.
+    fn pass(&mut self, said: Said, long: bool) -> Option<Incoming> {
+        if !long && (said.is_long || self.holding.contains_key(&said.conn)) {
+            *self.holding.entry(said.conn).or_default() += 1;
+            self.held.push_back(said);
             return None;
         }
         Some(said.incoming)
@@ -185,7 +227,7 @@ impl Arrivals {
 
     /// Inputs that wait.
     pub fn len(&self) -> usize {
-        self.clients.len() + self.others.len() + usize::from(self.held.is_some())
+        self.clients.len() + self.others.len() + self.held.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -250,18 +292,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_request_waits_in_its_place_and_nobody_else_for_it() {
+    async fn a_long_request_waits_with_what_its_connection_says_behind_it_and_nobody_else_for_it() {
         let (inbox, mut arrivals) = Inbox::new();
-        for (number, length) in [(0, 10), (1, SHORT + 1), (2, 10)] {
-            inbox.ask(ConnId(1), ping(number), length).await;
+        for (conn, number, length) in [(1, 0, 10), (1, 1, SHORT + 1), (1, 2, 10), (2, 3, 10)] {
+            inbox.ask(ConnId(conn), ping(number), length).await;
         }
         inbox.put(Input::Opened { dial: DialId(1) }).await;
-        assert_eq!(waiting(&mut arrivals, false), ["c0", "d1"]);
-        inbox.put(Input::Opened { dial: DialId(2) }).await;
-        assert_eq!(arrivals.wait(false).await.map(name).as_deref(), Some("d2"));
-        assert_eq!(arrivals.len(), 2);
-        assert_eq!(waiting(&mut arrivals, true), ["c1", "c2"]);
+        assert_eq!(waiting(&mut arrivals, false), ["c0", "d1", "c3"]);
+        inbox.ask(ConnId(1), ping(4), 10).await;
+        inbox.ask(ConnId(2), ping(5), 10).await;
+        assert_eq!(arrivals.wait(false).await.map(name).as_deref(), Some("c5"));
+        assert_eq!(arrivals.len(), 3);
+        assert_eq!(waiting(&mut arrivals, true), ["c1", "c2", "c4"]);
+        inbox.ask(ConnId(1), ping(6), 10).await;
+        assert_eq!(waiting(&mut arrivals, false), ["c6"], "it waits for nothing any more");
         drop(inbox);
         assert!(arrivals.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_long_request_is_not_put_in_before_it_is_welcome() {
+        let (inbox, mut arrivals) = Inbox::new();
+        assert_eq!(waiting(&mut arrivals, false), [""; 0]);
+        let asking = tokio::spawn({
+            let inbox = inbox.clone();
+            async move { inbox.ask(ConnId(1), ping(1), SHORT + 1).await }
+        });
+        tokio::task::yield_now().await;
+        inbox.ask(ConnId(2), ping(2), SHORT).await;
+        assert_eq!(waiting(&mut arrivals, false), ["c2"]);
+        assert!(arrivals.is_empty() && !asking.is_finished());
+        assert_eq!(waiting(&mut arrivals, true), [""; 0]);
+        assert_eq!(arrivals.recv().await.map(name).as_deref(), Some("c1"));
+        assert!(asking.await.unwrap());
     }
 }
