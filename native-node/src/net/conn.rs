@@ -256,9 +256,14 @@ async fn write_answers<P: Protocol>(
             next = if batch.len() < GATHER { frames.next_now() } else { None };
         }
         vitals.writing();
-        if batch.write(to, gate, || vitals.writing()).await.is_err() {
+        let moved = |bytes| {
+            vitals.writing();
+            frames.moved(bytes);
+        };
+        if batch.write(to, gate, moved).await.is_err() {
             return End::Broken;
         }
+        frames.written();
         vitals.written(std::mem::take(&mut answers));
     }
     End::InOrder
