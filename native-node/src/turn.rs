@@ -18,7 +18,8 @@ const INPUTS: usize = 1024;
 /// How long it may take, about: some inputs cost as much as a thousand others, and peers that hear nothing meanwhile
 /// hold elections.
 const SPAN: Duration = Duration::from_millis(20);
-/// Bytes that it may have to send, about: more are handed to the links before any of them has written.
+/// Bytes that it may have to send or to write, about: more are handed to the links before any of them has written, and
+/// to a disk that may be slow.
 const BYTES: usize = 4 << 20;
 /// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
 /// the node itself wants to go on with.
@@ -74,7 +75,7 @@ pub(crate) fn records_of(node: &Node, range: &LogRange) -> u64 {
     there.min(range.max_bytes.into())
 }
 
-/// Bytes that it sends, where they may be many and that is seen at a glance.
+/// Bytes that it sends or writes, where they may be many and that is seen at a glance.
 fn length(effect: &Effect, records: impl Fn(&LogRange) -> u64) -> usize {
     match effect {
         Effect::Send { message: PeerMessage::Quorum(packet), .. } => packet.data.as_ref().map_or(0, Bytes::len),
@@ -82,6 +83,10 @@ fn length(effect: &Effect, records: impl Fn(&LogRange) -> u64) -> usize {
         | Effect::Reply { reply: Reply::Kafka { body: Response::Fetch(fetch), .. }, .. } => fetched(fetch, records),
         Effect::Reply { reply: Reply::Keeper(keeper::Reply::Answer { body: Some(body), .. }), .. } => body.length(),
         Effect::Reply { reply: Reply::Keeper(keeper::Reply::Text(text)), .. } => text.len(),
+        Effect::Store { op: StoreOp::Append { batches }, .. } => {
+            batches.iter().map(|batch| batch.size() as usize).sum()
+        }
+        Effect::Store { op: StoreOp::AppendTxn { txn, .. }, .. } => txn.len(),
         _ => 0,
     }
 }
@@ -113,6 +118,7 @@ mod tests {
     use glasshouse_core::api::kafka::{FetchPartitionResponse, FetchTopicResponse};
     use glasshouse_core::api::keeper::{Body, ErrorCode};
     use glasshouse_core::api::peer::{Channel, ChannelKind, PacketType, QuorumPacket};
+    use glasshouse_core::api::storage::Lane;
     use glasshouse_core::id::{ConnId, NodeId, TopicPartition, Zxid};
     use glasshouse_core::record::offset::Offset;
 
@@ -120,6 +126,11 @@ mod tests {
         let channel = Channel { peer: NodeId::keeper(2), kind: ChannelKind::Quorum, generation: 1 };
         let packet = QuorumPacket::new(PacketType::Proposal, Zxid::ZERO, Some(vec![0; length].into()));
         Effect::Send { channel, message: PeerMessage::Quorum(packet) }
+    }
+
+    fn written(length: usize) -> Effect {
+        let txn = vec![0; length].into();
+        Effect::Store { lane: Lane::Journal, op: StoreOp::AppendTxn { zxid: Zxid::ZERO, txn } }
     }
 
     fn children(names: usize) -> Effect {
@@ -154,6 +165,7 @@ mod tests {
         assert!(!is_over(turn(3, &[proposal(1 << 20)])));
         assert!(is_over(turn(4, &[proposal(1 << 20)])));
         assert!(is_over(turn(2, &[children(130_000)])));
+        assert!(!is_over(turn(3, &[written(1 << 20)])) && is_over(turn(4, &[written(1 << 20)])));
         assert!(!is_over(turn(2, &[fetched(10)])) && is_over(turn(2, &[fetched(30)])), "records may be long");
         assert!(!is_over(turn(511, &[proposal(10)])) && is_over(turn(512, &[proposal(10)])));
         assert!(!is_over(turn(1023, &[])) && is_over(turn(1024, &[])));
