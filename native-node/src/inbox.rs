@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Inputs that may wait in each queue.
 const ROOM: usize = 4096;
@@ -22,6 +22,9 @@ const ROOM: usize = 4096;
 /// Requests of more bytes are held while links are backed up; what is shorter makes little to send, and sessions live by
 /// it.
 const SHORT: usize = 4 << 10;
+
+/// Kilobytes of longer ones that may wait in the clients' queue: a request may have 100 MB.
+const LONG: u32 = 64 << 10;
 
 /// What comes in.
 #[derive(Debug)]
@@ -54,7 +57,8 @@ impl Incoming {
 struct Said {
     conn: ConnId,
     incoming: Incoming,
-    is_long: bool,
+    /// Of a long one: its part of the room for them.
+    long: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for one input that no client says.
@@ -73,7 +77,9 @@ pub struct Inbox {
     clients: mpsc::Sender<Said>,
     others: mpsc::Sender<Incoming>,
     /// Whether long requests are welcome.
-    long: watch::Receiver<bool>,
+    welcome: watch::Receiver<bool>,
+    /// And how many kilobytes of them there is room for.
+    long: Arc<Semaphore>,
     conns: Arc<AtomicU64>,
 }
 
@@ -81,7 +87,8 @@ impl Inbox {
     pub fn new() -> (Inbox, Arrivals) {
         let (clients, of_clients) = mpsc::channel(ROOM);
         let (others, of_others) = mpsc::channel(ROOM);
-        let (welcome, long) = watch::channel(true);
+        let (welcome, is_welcome) = watch::channel(true);
+        let long = Arc::new(Semaphore::new(LONG as usize));
         let arrivals = Arrivals {
             clients: of_clients,
             others: of_others,
@@ -90,7 +97,7 @@ impl Inbox {
             holding: BTreeMap::new(),
             clients_last: false,
         };
-        (Inbox { clients, others, long, conns: Arc::default() }, arrivals)
+        (Inbox { clients, others, welcome: is_welcome, long, conns: Arc::default() }, arrivals)
     }
 
     /// Puts an input in; waits for room. False: the node is gone.
@@ -101,20 +108,23 @@ impl Inbox {
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
         match incoming.client() {
-            Some(conn) => self.clients.send(Said { conn, incoming, is_long: false }).await.is_ok(),
+            Some(conn) => self.clients.send(Said { conn, incoming, long: None }).await.is_ok(),
             None => self.others.send(incoming).await.is_ok(),
         }
     }
 
-    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, too.
+    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, and
+    /// until others leave room for it.
     pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
-        let is_long = length > SHORT;
-        if is_long && !*self.long.borrow() {
+        let mut long = None;
+        if length > SHORT {
             // An error is the node's end, which is told below.
-            let _ = self.long.clone().wait_for(|welcome| *welcome).await;
+            let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
+            let kilobytes = u32::try_from(length >> 10).unwrap_or(LONG).min(LONG);
+            long = self.long.clone().acquire_many_owned(kilobytes).await.ok();
         }
         let incoming = Incoming::Input(Input::Request { conn, request });
-        self.clients.send(Said { conn, incoming, is_long }).await.is_ok()
+        self.clients.send(Said { conn, incoming, long }).await.is_ok()
     }
 
     /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
@@ -217,7 +227,7 @@ impl Arrivals {
 
     /// What comes out of the clients' queue, unless it has to wait.
     fn pass(&mut self, said: Said, long: bool) -> Option<Incoming> {
-        if !long && (said.is_long || self.holding.contains_key(&said.conn)) {
+        if !long && (said.long.is_some() || self.holding.contains_key(&said.conn)) {
             *self.holding.entry(said.conn).or_default() += 1;
             self.held.push_back(said);
             return None;
@@ -325,5 +335,26 @@ mod tests {
         assert_eq!(waiting(&mut arrivals, true), [""; 0]);
         assert_eq!(arrivals.recv().await.map(name).as_deref(), Some("c1"));
         assert!(asking.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn long_requests_have_room_by_their_bytes_and_short_ones_do_not_wait_for_it() {
+        let (inbox, mut arrivals) = Inbox::new();
+        let length = (LONG as usize / 4) << 10;
+        let asking: Vec<_> = (0..5)
+            .map(|number| {
+                let inbox = inbox.clone();
+                tokio::spawn(async move { inbox.ask(ConnId(number), ping(number as i32), length).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(asking.iter().filter(|asking| asking.is_finished()).count(), 4);
+        inbox.ask(ConnId(6), ping(6), SHORT).await;
+        assert_eq!(waiting(&mut arrivals, true), ["c0", "c1", "c2", "c3", "c6"]);
+        assert_eq!(arrivals.recv().await.map(name).as_deref(), Some("c4"));
+        // What is longer than all the room takes all of it.
+        inbox.ask(ConnId(7), ping(7), usize::MAX).await;
+        assert_eq!(waiting(&mut arrivals, true), ["c7"]);
+        assert_eq!(inbox.long.available_permits(), LONG as usize);
     }
 }
