@@ -19,9 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 /// Inputs that may wait in each queue.
 const ROOM: usize = 4096;
 
-/// Requests of more bytes are held while links are backed up; what is shorter makes little to send, and sessions live by
-/// it.
-const SHORT: usize = 4 << 10;
+/// Requests of more bytes wait while links are backed up or much is under way. What is shorter makes little to send, and
+/// sessions live by it: pings, watches, reads.
+const SHORT: usize = 512;
 
 /// Kilobytes of longer ones that may wait in the clients' queue: a request may have 100 MB.
 const LONG: u32 = 64 << 10;
@@ -31,6 +31,8 @@ const LONG: u32 = 64 << 10;
 pub enum Incoming {
     /// As the machine takes it.
     Input(Input),
+    /// A client's long request, of so many bytes. Short ones are inputs like others.
+    Long { conn: ConnId, request: Request, length: usize },
     /// A client connected, from there: answers to it go here. Comes before its first request.
     Connected { conn: ConnId, peer: SocketAddr, outbox: Outbox },
     /// The sync thread is done with a lane.
@@ -46,6 +48,7 @@ impl Incoming {
     fn client(&self) -> Option<ConnId> {
         match self {
             Incoming::Connected { conn, .. }
+            | Incoming::Long { conn, .. }
             | Incoming::Input(Input::Request { conn, .. } | Input::Closed { conn }) => Some(*conn),
             Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => None,
         }
@@ -116,14 +119,14 @@ impl Inbox {
     /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, and
     /// until others leave room for it.
     pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
-        let mut long = None;
-        if length > SHORT {
-            // An error is the node's end, which is told below.
-            let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
-            let kilobytes = u32::try_from(length >> 10).unwrap_or(LONG).min(LONG);
-            long = self.long.clone().acquire_many_owned(kilobytes).await.ok();
+        if length <= SHORT {
+            return self.put(Input::Request { conn, request }).await;
         }
-        let incoming = Incoming::Input(Input::Request { conn, request });
+        // An error is the node's end, which is told below.
+        let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
+        let kilobytes = u32::try_from(length >> 10).unwrap_or(LONG).min(LONG);
+        let long = self.long.clone().acquire_many_owned(kilobytes).await.ok();
+        let incoming = Incoming::Long { conn, request, length };
         self.clients.send(Said { conn, incoming, long }).await.is_ok()
     }
 
@@ -260,7 +263,8 @@ mod tests {
     /// `c7`: a client's request 7; `d7`: dial 7 is open.
     fn name(incoming: Incoming) -> String {
         match incoming {
-            Incoming::Input(Input::Request { request: Request { body: RequestBody::Keeper(body), .. }, .. }) => {
+            Incoming::Input(Input::Request { request: Request { body: RequestBody::Keeper(body), .. }, .. })
+            | Incoming::Long { request: Request { body: RequestBody::Keeper(body), .. }, .. } => {
                 let Body::Op { xid, .. } = body else { panic!("{body:?}") };
                 format!("c{xid}")
             }

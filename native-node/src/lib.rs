@@ -26,4 +26,5 @@ mod perform;
 mod shutdown;
 pub mod stones;
 mod turn;
+mod underway;
 pub mod up;

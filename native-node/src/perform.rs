@@ -146,6 +146,9 @@ impl Host {
     }
 
     fn reply(&mut self, conn: ConnId, mut reply: Reply<Bytes>) {
+        if let Reply::Keeper(reply) = &reply {
+            self.underway.answered(conn, reply);
+        }
         let Some(outbox) = self.conns.get(&conn) else { return };
         let mut late = None;
         match &mut reply {
