@@ -162,7 +162,7 @@ impl Host {
             let backed_up = self.mesh.is_backed_up();
             tokio::select! {
                 biased;
-                incoming = self.inbox.wait(!backed_up && !self.underway.is_full()) => return incoming.unwrap_or(Incoming::Kill),
+                incoming = self.inbox.wait(!backed_up && !self.has_much()) => return incoming.unwrap_or(Incoming::Kill),
                 () = self.mesh.relieved(), if backed_up => {}
                 () = due => return Incoming::Input(Input::Wake),
             }
@@ -171,16 +171,16 @@ impl Host {
 
     /// What is there already. What is overdue comes first, once in a turn; then its own answers and what comes in by
     /// turns: a flood of requests starves no timer, much that is due at once starves no request, and a request that makes
-    /// it read ten thousand places starves none of them. As long as much waits for a peer, or for a quorum, clients' long
-    /// requests wait too: otherwise who writes faster than a peer reads would cost it its channel, and who writes faster
-    /// than disks take it would cost a leader its quorum.
+    /// it read ten thousand places starves none of them. As long as much waits for a peer, a quorum or the disk, clients'
+    /// long requests wait too: otherwise who writes faster than a peer reads would cost it its channel, and who writes
+    /// faster than disks take it would cost a keeper its quorum and a broker its session.
     fn next_now(&mut self) -> Option<Incoming> {
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
         if is_due && !std::mem::replace(&mut self.turn.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
         if (self.own_last || self.own.is_empty())
-            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up() && !self.underway.is_full())
+            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up() && !self.has_much())
         {
             self.own_last = false;
             return Some(next);
@@ -190,6 +190,12 @@ impl Host {
             return Some(Incoming::Input(next));
         }
         (is_due && self.turn.may_go_on()).then_some(Incoming::Input(Input::Wake))
+    }
+
+    /// Whether so much waits for a quorum, or for the disk, that what would make it more has to wait. It passes with an
+    /// input that comes in.
+    fn has_much(&self) -> bool {
+        self.underway.is_full() || self.store.disk.is_backed_up()
     }
 
     fn take(&mut self, incoming: Incoming) {
