@@ -10,10 +10,11 @@ use crate::net::outbox::Outbox;
 use crate::observe::recorder::Recorder;
 use crate::observe::{self, Observer, Seen};
 use crate::stones::Stones;
-use crate::turn::Turn;
+use crate::turn::{Turn, records_of};
+use crate::underway::Underway;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::machine::{Effects, Machine};
-use glasshouse_core::node::{Effect, Input};
+use glasshouse_core::node::{Effect, Input, RequestBody};
 use glasshouse_core::nodes::Node;
 use glasshouse_core::store::Store;
 use std::collections::{BTreeMap, VecDeque};
@@ -52,6 +53,7 @@ pub struct Host {
     /// What the node caused itself: loads that are answered.
     pub(crate) own: VecDeque<Input>,
     pub(crate) conns: BTreeMap<ConnId, Outbox>,
+    pub(crate) underway: Underway,
     pub(crate) dials: Dials,
     pub(crate) mesh: Mesh,
     pub(crate) observer: Observer,
@@ -89,6 +91,7 @@ impl Host {
             dials: Dials::new(sender, stones.clone()),
             own: VecDeque::new(),
             conns: BTreeMap::new(),
+            underway: Underway::default(),
             turn: Turn::new(),
             own_last: false,
             ended: None,
@@ -159,7 +162,7 @@ impl Host {
             let backed_up = self.mesh.is_backed_up();
             tokio::select! {
                 biased;
-                incoming = self.inbox.wait(!backed_up) => return incoming.unwrap_or(Incoming::Kill),
+                incoming = self.inbox.wait(!backed_up && !self.has_much()) => return incoming.unwrap_or(Incoming::Kill),
                 () = self.mesh.relieved(), if backed_up => {}
                 () = due => return Incoming::Input(Input::Wake),
             }
@@ -168,15 +171,16 @@ impl Host {
 
     /// What is there already. What is overdue comes first, once in a turn; then its own answers and what comes in by
     /// turns: a flood of requests starves no timer, much that is due at once starves no request, and a request that makes
-    /// it read ten thousand places starves none of them. As long as much waits for a peer, clients' long requests wait too:
-    /// otherwise who writes faster than it reads would cost it its channel.
+    /// it read ten thousand places starves none of them. As long as much waits for a peer, a quorum or the disk, clients'
+    /// long requests wait too: otherwise who writes faster than a peer reads would cost it its channel, and who writes
+    /// faster than disks take it would cost a keeper its quorum and a broker its session.
     fn next_now(&mut self) -> Option<Incoming> {
         let is_due = self.node.wake_at().is_some_and(|wake| wake.at <= self.clock.now().at);
         if is_due && !std::mem::replace(&mut self.turn.woken, true) {
             return Some(Incoming::Input(Input::Wake));
         }
         if (self.own_last || self.own.is_empty())
-            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up())
+            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up() && !self.has_much())
         {
             self.own_last = false;
             return Some(next);
@@ -188,10 +192,22 @@ impl Host {
         (is_due && self.turn.may_go_on()).then_some(Incoming::Input(Input::Wake))
     }
 
+    /// Whether so much waits for a quorum, or for the disk, that what would make it more has to wait. It passes with an
+    /// input that comes in.
+    fn has_much(&self) -> bool {
+        self.underway.is_full() || self.store.disk.is_backed_up()
+    }
+
     fn take(&mut self, incoming: Incoming) {
         self.turn.taken += 1;
         match incoming {
             Incoming::Input(input) => self.step(input),
+            Incoming::Long { conn, request, length } => {
+                if let RequestBody::Keeper(body) = &request.body {
+                    self.underway.began(conn, body, length);
+                }
+                self.step(Input::Request { conn, request });
+            }
             Incoming::Connected { conn, peer, outbox } => {
                 self.observer.counters.connected(conn, peer);
                 self.conns.insert(conn, outbox);
@@ -219,6 +235,7 @@ impl Host {
         match &input {
             Input::Closed { conn } => {
                 self.conns.remove(conn);
+                self.underway.closed(*conn);
             }
             // What a dial still says after the node has hung up, nobody wants to hear.
             Input::Opened { dial } | Input::Answer { dial, .. } | Input::Hung { dial } if !self.dials.knows(*dial) => {
@@ -234,7 +251,7 @@ impl Host {
         self.observer.counters.heard(&input);
         let before = self.fx.effects.len();
         self.node.step(now, input, &mut self.fx);
-        self.turn.add(&self.fx.effects[before..]);
+        self.turn.add(&self.fx.effects[before..], |range| records_of(&self.node, range));
         if let Some(recorder) = &mut self.recorder {
             recorder.stepped(&self.fx.effects[before..], &self.node);
         }

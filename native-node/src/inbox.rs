@@ -10,23 +10,29 @@ use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
 use glasshouse_core::node::{Input, Request};
 use glasshouse_core::store::disk::DiskError;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Inputs that may wait in each queue.
 const ROOM: usize = 4096;
 
-/// Requests of more bytes are held while links are backed up; what is shorter makes little to send, and sessions live by
-/// it.
-const SHORT: usize = 4 << 10;
+/// Requests of more bytes wait while links are backed up or much is under way. What is shorter makes little to send, and
+/// sessions live by it: pings, watches, reads.
+const SHORT: usize = 512;
+
+/// Kilobytes of longer ones that may wait in the clients' queue: a request may have 100 MB.
+const LONG: u32 = 64 << 10;
 
 /// What comes in.
 #[derive(Debug)]
 pub enum Incoming {
     /// As the machine takes it.
     Input(Input),
+    /// A client's long request, of so many bytes. Short ones are inputs like others.
+    Long { conn: ConnId, request: Request, length: usize },
     /// A client connected, from there: answers to it go here. Comes before its first request.
     Connected { conn: ConnId, peer: SocketAddr, outbox: Outbox },
     /// The sync thread is done with a lane.
@@ -38,11 +44,13 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// Whether it is said by a client of the node, or about one.
-    fn is_of_client(&self) -> bool {
+    /// The client of the node that says it, or that it is about.
+    fn client(&self) -> Option<ConnId> {
         match self {
-            Incoming::Connected { .. } | Incoming::Input(Input::Request { .. } | Input::Closed { .. }) => true,
-            Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => false,
+            Incoming::Connected { conn, .. }
+            | Incoming::Long { conn, .. }
+            | Incoming::Input(Input::Request { conn, .. } | Input::Closed { conn }) => Some(*conn),
+            Incoming::Input(_) | Incoming::SyncDone { .. } | Incoming::Asked(_) | Incoming::Kill => None,
         }
     }
 }
@@ -50,8 +58,10 @@ impl Incoming {
 /// What a client said.
 #[derive(Debug)]
 struct Said {
+    conn: ConnId,
     incoming: Incoming,
-    is_long: bool,
+    /// Of a long one: its part of the room for them.
+    long: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for one input that no client says.
@@ -69,6 +79,10 @@ impl Room<'_> {
 pub struct Inbox {
     clients: mpsc::Sender<Said>,
     others: mpsc::Sender<Incoming>,
+    /// Whether long requests are welcome.
+    welcome: watch::Receiver<bool>,
+    /// And how many kilobytes of them there is room for.
+    long: Arc<Semaphore>,
     conns: Arc<AtomicU64>,
 }
 
@@ -76,8 +90,17 @@ impl Inbox {
     pub fn new() -> (Inbox, Arrivals) {
         let (clients, of_clients) = mpsc::channel(ROOM);
         let (others, of_others) = mpsc::channel(ROOM);
-        let arrivals = Arrivals { clients: of_clients, others: of_others, held: None, clients_last: false };
-        (Inbox { clients, others, conns: Arc::default() }, arrivals)
+        let (welcome, is_welcome) = watch::channel(true);
+        let long = Arc::new(Semaphore::new(LONG as usize));
+        let arrivals = Arrivals {
+            clients: of_clients,
+            others: of_others,
+            welcome,
+            held: VecDeque::new(),
+            holding: BTreeMap::new(),
+            clients_last: false,
+        };
+        (Inbox { clients, others, welcome: is_welcome, long, conns: Arc::default() }, arrivals)
     }
 
     /// Puts an input in; waits for room. False: the node is gone.
@@ -87,16 +110,24 @@ impl Inbox {
 
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
-        match incoming.is_of_client() {
-            true => self.clients.send(Said { incoming, is_long: false }).await.is_ok(),
-            false => self.others.send(incoming).await.is_ok(),
+        match incoming.client() {
+            Some(conn) => self.clients.send(Said { conn, incoming, long: None }).await.is_ok(),
+            None => self.others.send(incoming).await.is_ok(),
         }
     }
 
-    /// As [`put`](Inbox::put): a client's request, which had so many bytes.
+    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, and
+    /// until others leave room for it.
     pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
-        let incoming = Incoming::Input(Input::Request { conn, request });
-        self.clients.send(Said { incoming, is_long: length > SHORT }).await.is_ok()
+        if length <= SHORT {
+            return self.put(Input::Request { conn, request }).await;
+        }
+        // An error is the node's end, which is told below.
+        let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
+        let kilobytes = u32::try_from(length >> 10).unwrap_or(LONG).min(LONG);
+        let long = self.long.clone().acquire_many_owned(kilobytes).await.ok();
+        let incoming = Incoming::Long { conn, request, length };
+        self.clients.send(Said { conn, incoming, long }).await.is_ok()
     }
 
     /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
@@ -126,8 +157,12 @@ impl Inbox {
 pub struct Arrivals {
     clients: mpsc::Receiver<Said>,
     others: mpsc::Receiver<Incoming>,
-    /// The first of the clients, taken out of their queue and too long for now.
-    held: Option<Said>,
+    /// Tells those who would ask whether long requests are welcome.
+    welcome: watch::Sender<bool>,
+    /// Requests that were in the queue and are too long for now, and what their connections said behind them.
+    held: VecDeque<Said>,
+    /// How many of them each connection has.
+    holding: BTreeMap<ConnId, usize>,
     clients_last: bool,
 }
 
@@ -137,8 +172,8 @@ impl Arrivals {
         self.wait(true).await
     }
 
-    /// As [`recv`](Arrivals::recv), but unless long requests are welcome they stay where they are, and what their clients
-    /// and others say behind them. A call that is given up loses nothing.
+    /// As [`recv`](Arrivals::recv), but unless long requests are welcome they wait, and so does what their connections say
+    /// behind them; nobody else does: others ping, and live by it. A call that is given up loses nothing.
     pub async fn wait(&mut self, long: bool) -> Option<Incoming> {
         loop {
             if let Some(next) = self.next(long) {
@@ -147,17 +182,17 @@ impl Arrivals {
             tokio::select! {
                 biased;
                 other = self.others.recv() => return other.or_else(|| self.next_of_clients(true)),
-                said = self.clients.recv(), if self.held.is_none() => {
-                    self.held = said;
-                    // All who could say something are gone, those of the other queue, too.
-                    self.held.as_ref()?;
-                }
+                // None: all who could say something are gone, those of the other queue, too.
+                said = self.clients.recv(), if self.held.len() < ROOM => if let Some(next) = self.pass(said?, long) {
+                    return Some(next);
+                },
             }
         }
     }
 
     /// What is there already, of both by turns.
     pub fn next(&mut self, long: bool) -> Option<Incoming> {
+        self.welcome.send_if_modified(|welcome| std::mem::replace(welcome, long) != long);
         let next = match self.clients_last {
             true => self.next_of_others().map(|next| (next, false)),
             false => self.next_of_clients(long).map(|next| (next, true)),
@@ -175,9 +210,29 @@ impl Arrivals {
     }
 
     fn next_of_clients(&mut self, long: bool) -> Option<Incoming> {
-        let said = self.held.take().or_else(|| self.clients.try_recv().ok())?;
-        if said.is_long && !long {
-            self.held = Some(said);
+        if long && let Some(said) = self.held.pop_front() {
+            if let Some(many) = self.holding.get_mut(&said.conn) {
+                *many -= 1;
+                if *many == 0 {
+                    self.holding.remove(&said.conn);
+                }
+            }
+            return Some(said.incoming);
+        }
+        while self.held.len() < ROOM {
+            let said = self.clients.try_recv().ok()?;
+            if let Some(next) = self.pass(said, long) {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    /// What comes out of the clients' queue, unless it has to wait.
+    fn pass(&mut self, said: Said, long: bool) -> Option<Incoming> {
+        if !long && (said.long.is_some() || self.holding.contains_key(&said.conn)) {
+            *self.holding.entry(said.conn).or_default() += 1;
+            self.held.push_back(said);
             return None;
         }
         Some(said.incoming)
@@ -185,7 +240,7 @@ impl Arrivals {
 
     /// Inputs that wait.
     pub fn len(&self) -> usize {
-        self.clients.len() + self.others.len() + usize::from(self.held.is_some())
+        self.clients.len() + self.others.len() + self.held.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -208,7 +263,8 @@ mod tests {
     /// `c7`: a client's request 7; `d7`: dial 7 is open.
     fn name(incoming: Incoming) -> String {
         match incoming {
-            Incoming::Input(Input::Request { request: Request { body: RequestBody::Keeper(body), .. }, .. }) => {
+            Incoming::Input(Input::Request { request: Request { body: RequestBody::Keeper(body), .. }, .. })
+            | Incoming::Long { request: Request { body: RequestBody::Keeper(body), .. }, .. } => {
                 let Body::Op { xid, .. } = body else { panic!("{body:?}") };
                 format!("c{xid}")
             }
@@ -250,18 +306,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_request_waits_in_its_place_and_nobody_else_for_it() {
+    async fn a_long_request_waits_with_what_its_connection_says_behind_it_and_nobody_else_for_it() {
         let (inbox, mut arrivals) = Inbox::new();
-        for (number, length) in [(0, 10), (1, SHORT + 1), (2, 10)] {
-            inbox.ask(ConnId(1), ping(number), length).await;
+        for (conn, number, length) in [(1, 0, 10), (1, 1, SHORT + 1), (1, 2, 10), (2, 3, 10)] {
+            inbox.ask(ConnId(conn), ping(number), length).await;
         }
         inbox.put(Input::Opened { dial: DialId(1) }).await;
-        assert_eq!(waiting(&mut arrivals, false), ["c0", "d1"]);
-        inbox.put(Input::Opened { dial: DialId(2) }).await;
-        assert_eq!(arrivals.wait(false).await.map(name).as_deref(), Some("d2"));
-        assert_eq!(arrivals.len(), 2);
-        assert_eq!(waiting(&mut arrivals, true), ["c1", "c2"]);
+        assert_eq!(waiting(&mut arrivals, false), ["c0", "d1", "c3"]);
+        inbox.ask(ConnId(1), ping(4), 10).await;
+        inbox.ask(ConnId(2), ping(5), 10).await;
+        assert_eq!(arrivals.wait(false).await.map(name).as_deref(), Some("c5"));
+        assert_eq!(arrivals.len(), 3);
+        assert_eq!(waiting(&mut arrivals, true), ["c1", "c2", "c4"]);
+        inbox.ask(ConnId(1), ping(6), 10).await;
+        assert_eq!(waiting(&mut arrivals, false), ["c6"], "it waits for nothing any more");
         drop(inbox);
         assert!(arrivals.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_long_request_is_not_put_in_before_it_is_welcome() {
+        let (inbox, mut arrivals) = Inbox::new();
+        assert_eq!(waiting(&mut arrivals, false), [""; 0]);
+        let asking = tokio::spawn({
+            let inbox = inbox.clone();
+            async move { inbox.ask(ConnId(1), ping(1), SHORT + 1).await }
+        });
+        tokio::task::yield_now().await;
+        inbox.ask(ConnId(2), ping(2), SHORT).await;
+        assert_eq!(waiting(&mut arrivals, false), ["c2"]);
+        assert!(arrivals.is_empty() && !asking.is_finished());
+        assert_eq!(waiting(&mut arrivals, true), [""; 0]);
+        assert_eq!(arrivals.recv().await.map(name).as_deref(), Some("c1"));
+        assert!(asking.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn long_requests_have_room_by_their_bytes_and_short_ones_do_not_wait_for_it() {
+        let (inbox, mut arrivals) = Inbox::new();
+        let length = (LONG as usize / 4) << 10;
+        let asking: Vec<_> = (0..5)
+            .map(|number| {
+                let inbox = inbox.clone();
+                tokio::spawn(async move { inbox.ask(ConnId(number), ping(number as i32), length).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(asking.iter().filter(|asking| asking.is_finished()).count(), 4);
+        inbox.ask(ConnId(6), ping(6), SHORT).await;
+        assert_eq!(waiting(&mut arrivals, true), ["c0", "c1", "c2", "c3", "c6"]);
+        assert_eq!(arrivals.recv().await.map(name).as_deref(), Some("c4"));
+        // What is longer than all the room takes all of it.
+        inbox.ask(ConnId(7), ping(7), usize::MAX).await;
+        assert_eq!(waiting(&mut arrivals, true), ["c7"]);
+        assert_eq!(inbox.long.available_permits(), LONG as usize);
     }
 }

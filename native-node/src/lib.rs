@@ -28,4 +28,5 @@ mod perform;
 mod shutdown;
 pub mod stones;
 mod turn;
+mod underway;
 pub mod up;

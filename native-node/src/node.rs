@@ -317,3 +317,42 @@ fn limits(config: &NodeConfig) -> Limits {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::check;
+    use crate::config::settings::Settings;
+    use crate::net::outbox::Budget;
+    use bytes::Bytes;
+    use glasshouse_core::api::keeper;
+    use glasshouse_core::id::ConnId;
+    use glasshouse_core::node::{Effect, Reply};
+
+    #[tokio::test]
+    async fn what_was_wanted_before_a_stop_leaves_and_what_was_wanted_since_does_not() {
+        let number = getrandom::u64().expect("entropy");
+        let folder = std::env::temp_dir().join(format!("glasshouse-node-{number:016x}"));
+        let text = format!("roles = ['keeper']\ndata = '{}'\n[keeper]\nid = 1", folder.display());
+        let config = check(&Settings::parse(&text).unwrap()).unwrap().nodes.remove(0);
+        let socket = || bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let sockets = Sockets { clients: socket(), mesh: socket(), http: None };
+        let Ok(Assembled { mut host, .. }) = assemble(config, sockets) else { panic!("it does not start") };
+        host.perform();
+        let (outbox, mut frames) = Budget::default().outbox();
+        host.conns.insert(ConnId(1), outbox);
+        let reply =
+            |text: &str| Effect::Reply { conn: ConnId(1), reply: Reply::Keeper(keeper::Reply::Text(text.to_owned())) };
+        host.fx.effects = vec![reply("before"), Effect::Stopped, reply("since")];
+        host.perform();
+        assert_eq!(host.ended, Some(Ended::InOrder));
+        assert_eq!(frames.next_now(), Some(vec![Bytes::from_static(b"before")]));
+        assert_eq!(frames.next_now(), None);
+        // Who is dead says nothing more.
+        host.fx.effects = vec![reply("late")];
+        host.perform();
+        assert_eq!(frames.next_now(), None);
+        drop(host);
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}

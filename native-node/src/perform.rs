@@ -34,16 +34,21 @@ impl Host {
     /// Performs everything the last steps emitted. A misfortune ends the node (promise 5).
     pub(crate) fn perform(&mut self) {
         let effects = std::mem::take(&mut self.fx.effects);
+        if self.ended.is_some() {
+            // A death between steps: what they wanted dies too.
+            return;
+        }
         let mut out = Vec::with_capacity(effects.len());
         for effect in effects {
-            if self.ended.is_some() {
-                return;
-            }
             self.observer.counters.emitted(&self.node, &effect);
             match self.apply(effect) {
                 Ok(Some(one)) => out.push(one),
                 Ok(None) => {}
                 Err(error) => return self.halt(error.to_string()),
+            }
+            // It has stopped, or cannot go on: what was wanted before still takes place, what was wanted since does not.
+            if self.ended.is_some() {
+                break;
             }
         }
         if let Err(error) = self.store.flush() {
@@ -141,6 +146,9 @@ impl Host {
     }
 
     fn reply(&mut self, conn: ConnId, mut reply: Reply<Bytes>) {
+        if let Reply::Keeper(reply) = &reply {
+            self.underway.answered(conn, reply);
+        }
         let Some(outbox) = self.conns.get(&conn) else { return };
         let mut late = None;
         match &mut reply {

@@ -7,6 +7,7 @@ use glasshouse_core::api::keeper;
 use glasshouse_core::api::peer::PeerMessage;
 use glasshouse_core::api::storage::StoreOp;
 use glasshouse_core::node::{Effect, Reply};
+use glasshouse_core::nodes::Node;
 use glasshouse_core::record::offset::LogRange;
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,12 @@ const INPUTS: usize = 1024;
 /// How long it may take, about: some inputs cost as much as a thousand others, and peers that hear nothing meanwhile
 /// hold elections.
 const SPAN: Duration = Duration::from_millis(20);
-/// Bytes that it may have to send, about: more are handed to the links before any of them has written.
+/// Bytes that it may have to send or to write, about: more are handed to the links before any of them has written, and
+/// to a disk that may be slow.
 const BYTES: usize = 4 << 20;
 /// Effects that make, replace or remove files, each of which may take milliseconds, after which nothing is taken up that
 /// the node itself wants to go on with.
 const FILES: usize = 32;
-/// What a record has, about, where only their number is known.
-const RECORD: u64 = 1 << 10;
 
 /// One turn of a host, so far.
 #[derive(Debug)]
@@ -43,11 +43,12 @@ impl Turn {
         Turn { began: Instant::now(), woken: false, taken: 0, effects: 0, files: 0, bytes: 0 }
     }
 
-    /// Something was stepped, and this is wanted.
-    pub(crate) fn add(&mut self, effects: &[Effect]) {
+    /// Something was stepped, and this is wanted; `records` says how many bytes of records a range has, about.
+    pub(crate) fn add(&mut self, effects: &[Effect], records: impl Fn(&LogRange) -> u64) {
         self.effects += effects.len();
         self.files += effects.iter().filter(|effect| is_about_files(effect)).count();
-        self.bytes += effects.iter().map(length).sum::<usize>();
+        let bytes = effects.iter().map(|effect| length(effect, &records)).fold(0, usize::saturating_add);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Whether it should end. Of the first two inputs one may be a wake, which costs what it likes each time: whoever
@@ -66,25 +67,33 @@ impl Turn {
     }
 }
 
-/// Bytes that it sends, where they may be many and that is seen at a glance.
-fn length(effect: &Effect) -> usize {
+/// How many bytes of records a range has, as far as the machine knows: of what was appended a while ago it may be fewer. To
+/// read them takes as long as they are many, and meanwhile the node hears nothing, its own timers among it.
+pub(crate) fn records_of(node: &Node, range: &LogRange) -> u64 {
+    let partition = node.as_broker().and_then(|broker| broker.partition(&range.partition));
+    let there = partition.map_or(0, |partition| partition.log.bytes_between(range.from, range.upto));
+    there.min(range.max_bytes.into())
+}
+
+/// Bytes that it sends or writes, where they may be many and that is seen at a glance.
+fn length(effect: &Effect, records: impl Fn(&LogRange) -> u64) -> usize {
     match effect {
         Effect::Send { message: PeerMessage::Quorum(packet), .. } => packet.data.as_ref().map_or(0, Bytes::len),
         Effect::Send { message: PeerMessage::Response { response: Response::Fetch(fetch), .. }, .. }
-        | Effect::Reply { reply: Reply::Kafka { body: Response::Fetch(fetch), .. }, .. } => fetched(fetch),
+        | Effect::Reply { reply: Reply::Kafka { body: Response::Fetch(fetch), .. }, .. } => fetched(fetch, records),
         Effect::Reply { reply: Reply::Keeper(keeper::Reply::Answer { body: Some(body), .. }), .. } => body.length(),
         Effect::Reply { reply: Reply::Keeper(keeper::Reply::Text(text)), .. } => text.len(),
+        Effect::Store { op: StoreOp::Append { batches }, .. } => {
+            batches.iter().map(|batch| batch.size() as usize).sum()
+        }
+        Effect::Store { op: StoreOp::AppendTxn { txn, .. }, .. } => txn.len(),
         _ => 0,
     }
 }
 
-fn fetched(fetch: &FetchResponse<LogRange>) -> usize {
+fn fetched(fetch: &FetchResponse<LogRange>, records: impl Fn(&LogRange) -> u64) -> usize {
     let ranges = fetch.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|part| part.records.as_ref());
-    let about = |range: &LogRange| {
-        let records = u64::try_from(range.upto.0.saturating_sub(range.from.0)).unwrap_or(0);
-        records.saturating_mul(RECORD).min(range.max_bytes.into()) as usize
-    };
-    ranges.map(about).sum()
+    usize::try_from(ranges.map(records).fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
 }
 
 /// Whether it makes, replaces or removes files.
@@ -106,14 +115,22 @@ fn is_about_files(effect: &Effect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use glasshouse_core::api::kafka::{FetchPartitionResponse, FetchTopicResponse};
     use glasshouse_core::api::keeper::{Body, ErrorCode};
     use glasshouse_core::api::peer::{Channel, ChannelKind, PacketType, QuorumPacket};
-    use glasshouse_core::id::{ConnId, NodeId, Zxid};
+    use glasshouse_core::api::storage::Lane;
+    use glasshouse_core::id::{ConnId, NodeId, TopicPartition, Zxid};
+    use glasshouse_core::record::offset::Offset;
 
     fn proposal(length: usize) -> Effect {
         let channel = Channel { peer: NodeId::keeper(2), kind: ChannelKind::Quorum, generation: 1 };
         let packet = QuorumPacket::new(PacketType::Proposal, Zxid::ZERO, Some(vec![0; length].into()));
         Effect::Send { channel, message: PeerMessage::Quorum(packet) }
+    }
+
+    fn written(length: usize) -> Effect {
+        let txn = vec![0; length].into();
+        Effect::Store { lane: Lane::Journal, op: StoreOp::AppendTxn { zxid: Zxid::ZERO, txn } }
     }
 
     fn children(names: usize) -> Effect {
@@ -122,12 +139,22 @@ mod tests {
         Effect::Reply { conn: ConnId(1), reply: Reply::Keeper(answer) }
     }
 
-    /// One that took up so many inputs, each of which wants this.
+    /// An answer to a consumer, with so many records.
+    fn fetched(records: i64) -> Effect {
+        let (from, upto) = (Offset(0), Offset(records));
+        let range = LogRange { partition: TopicPartition::new("t", 0), from, upto, max_bytes: 1 << 20 };
+        let partition = FetchPartitionResponse { records: Some(range), ..Default::default() };
+        let topic = FetchTopicResponse { partitions: vec![partition], ..Default::default() };
+        let body = FetchResponse { topics: vec![topic], ..Default::default() }.into();
+        Effect::Reply { conn: ConnId(1), reply: Reply::Kafka { version: 4, correlation: 1, body } }
+    }
+
+    /// One that took up so many inputs, each of which wants this; a record has 100,000 bytes.
     fn turn(inputs: usize, wanted: &[Effect]) -> Turn {
         let mut turn = Turn::new();
         for _ in 0..inputs {
             turn.taken += 1;
-            turn.add(wanted);
+            turn.add(wanted, |range| (range.upto.0 - range.from.0) as u64 * 100_000);
         }
         turn
     }
@@ -138,6 +165,8 @@ mod tests {
         assert!(!is_over(turn(3, &[proposal(1 << 20)])));
         assert!(is_over(turn(4, &[proposal(1 << 20)])));
         assert!(is_over(turn(2, &[children(130_000)])));
+        assert!(!is_over(turn(3, &[written(1 << 20)])) && is_over(turn(4, &[written(1 << 20)])));
+        assert!(!is_over(turn(2, &[fetched(10)])) && is_over(turn(2, &[fetched(30)])), "records may be long");
         assert!(!is_over(turn(511, &[proposal(10)])) && is_over(turn(512, &[proposal(10)])));
         assert!(!is_over(turn(1023, &[])) && is_over(turn(1024, &[])));
         let slow = turn(2, &[]);

@@ -77,6 +77,11 @@ fn ten_thousand_connections() {
 }
 
 #[test]
+fn a_client_that_writes_faster_than_a_quorum_takes_it() {
+    python("lag_client.py", &["--stones"]);
+}
+
+#[test]
 fn kafka_python() {
     python("kafka_python_client.py", &[]);
 }

@@ -106,6 +106,7 @@ async fn serve(
     };
     match stop(&mut running, &mut signals, patience).await {
         Stopped::InOrder => Ok(ExitCode::SUCCESS),
+        Stopped::Failed(me, ended) => ending(me, &ended),
         Stopped::Late => Err(anyhow!("it did not stop in order in {} s", patience.as_secs())),
         Stopped::Insisted => Err(anyhow!("stopped at once, not in order, because asked twice")),
     }
@@ -130,6 +131,8 @@ fn ending(me: NodeId, ended: &Ended) -> Result<ExitCode> {
 /// How a stop went.
 enum Stopped {
     InOrder,
+    /// A node ended otherwise: its last sync failed, say.
+    Failed(NodeId, Ended),
     Late,
     /// Somebody asked once more, and would not wait.
     Insisted,
@@ -138,14 +141,20 @@ enum Stopped {
 /// Stops in order, the broker before the keeper it may need.
 async fn stop(running: &mut Vec<(NodeId, Running)>, signals: &mut Signals, patience: Duration) -> Stopped {
     let in_order = async {
-        while let Some((_, node)) = running.pop() {
+        let mut failed = None;
+        while let Some((me, node)) = running.pop() {
             node.stop().await;
-            node.ended().await;
+            match node.ended().await {
+                Ended::InOrder => {}
+                ended => failed = failed.or(Some((me, ended))),
+            }
         }
+        failed
     };
     tokio::select! {
         stopped = tokio::time::timeout(patience, in_order) => match stopped {
-            Ok(()) => Stopped::InOrder,
+            Ok(None) => Stopped::InOrder,
+            Ok(Some((me, ended))) => Stopped::Failed(me, ended),
             Err(_) => Stopped::Late,
         },
         () = signals.insisted() => Stopped::Insisted,

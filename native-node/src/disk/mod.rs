@@ -17,6 +17,7 @@ mod bytes_at;
 mod entry;
 mod faults;
 mod folder;
+mod owed;
 mod recent;
 mod seal;
 mod settle;
@@ -37,6 +38,7 @@ use glasshouse_core::id::NodeId;
 use glasshouse_core::record::offset::Position;
 use glasshouse_core::store::disk::{Disk, DiskError, Extent, FileId, FileName};
 use glasshouse_core::store::small_file::CLEAN_SHUTDOWN;
+use owed::Owed;
 use recent::Recent;
 use slot::{Ground, Slot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +105,7 @@ pub struct FileDisk {
     /// A sync that could not be begun; the next flush tells.
     failed: Option<DiskError>,
     recent: Recent,
+    owed: Owed,
     syncer: Syncer,
 }
 
@@ -181,6 +184,7 @@ impl FileDisk {
             found: contents.files.len() as u64,
             failed: None,
             recent: Recent::default(),
+            owed: Owed::default(),
         };
         for found in contents.files {
             let name: FileName = found.name.into();
@@ -196,6 +200,12 @@ impl FileDisk {
     /// From now on the disk fails as this file says. For tests.
     pub fn obey(&self, faults: PathBuf) {
         self.ground.faults.obey(faults);
+    }
+
+    /// Whether so much is not durable yet that the node should not take up what would make it more. It passes with a sync
+    /// that will be told of.
+    pub fn is_backed_up(&self) -> bool {
+        self.owed.is_much()
     }
 
     /// The folder that was taken.
@@ -298,6 +308,7 @@ impl FileDisk {
             }
         };
         let state = &mut self.lanes[lane];
+        self.owed.wrote(&state.lane, act.bytes());
         if self.hold == Hold::Process {
             state.held_bytes += act.bytes();
             state.held.push(act);
@@ -356,6 +367,9 @@ impl FileDisk {
     /// Gives a sync thread what a lane has to do.
     fn submit_job(&mut self, at: usize, dirty: Dirty, report: bool) -> Result<(), DiskError> {
         let state = &mut self.lanes[at];
+        if !report {
+            self.owed.left(&state.lane);
+        }
         let acts = std::mem::take(&mut state.held);
         state.held_bytes = 0;
         self.dirty_files -= dirty.files.len();
@@ -536,6 +550,7 @@ impl Disk for FileDisk {
     }
 
     fn begin_sync(&mut self, lane: &Lane) {
+        self.owed.began(lane);
         let begun = match self.lane_at.get(lane).copied() {
             Some(at) => {
                 let dirty = self.lanes[at].dirty.take();
@@ -555,7 +570,8 @@ impl Disk for FileDisk {
         }
     }
 
-    fn end_sync(&mut self, _: &Lane) {
+    fn end_sync(&mut self, lane: &Lane) {
+        self.owed.ended(lane);
         self.land();
     }
 

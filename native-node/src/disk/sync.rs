@@ -61,6 +61,7 @@ struct Queue {
     workers: usize,
     idle: usize,
     stopped: bool,
+    /// Of the first job that failed. From then on nothing is said to be durable.
     failed: Option<DiskError>,
 }
 
@@ -73,11 +74,18 @@ impl Queue {
         Some(job)
     }
 
-    fn finish(&mut self, lane: &Lane, result: &Result<(), DiskError>) {
+    /// Returns what is told of a job. Behind one that failed it is that failure: the threads tell in no order, and what
+    /// the next one has synced may be told before it.
+    fn finish(&mut self, lane: &Lane, result: Result<(), DiskError>) -> Result<(), DiskError> {
         self.busy.retain(|busy| busy != lane);
         if let Err(error) = result {
-            self.failed.get_or_insert_with(|| error.clone());
+            self.failed.get_or_insert(error);
         }
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Result<(), DiskError> {
+        self.failed.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -134,7 +142,7 @@ impl Syncer {
     /// runs on may be the one that makes room for what `done` tells.
     ///
     /// # Errors
-    /// Of any job since the last time.
+    /// Of any job so far.
     pub(super) fn drain(&self) -> Result<(), DiskError> {
         self.help(|queue| queue.jobs.is_empty() && queue.busy.is_empty())
     }
@@ -142,7 +150,7 @@ impl Syncer {
     /// As [`drain`](Syncer::drain), but only until no more than so many wait.
     ///
     /// # Errors
-    /// Of any job since the last time.
+    /// Of any job so far.
     pub(super) fn drain_to(&self, few: usize) -> Result<(), DiskError> {
         self.help(|queue| queue.jobs.len() <= few)
     }
@@ -155,7 +163,9 @@ impl Syncer {
                 drop(queue);
                 let result = job.run();
                 queue = self.shared.queue();
-                queue.finish(&job.lane, &result);
+                // Told below, and by everything that is told from now on.
+                let _ = queue.finish(&job.lane, result);
+                self.shared.wake_for_more(&queue);
                 if job.report {
                     told.push(Job {
                         lane: job.lane,
@@ -169,9 +179,7 @@ impl Syncer {
                 queue = self.shared.quiet.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        if let Some(error) = queue.failed.take() {
-            return Err(error);
-        }
+        queue.verdict()?;
         drop(queue);
         told.into_iter().try_for_each(|job| self.submit(job))
     }
@@ -192,6 +200,13 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A job was finished: another one of its lane may have become free to be done.
+    fn wake_for_more(&self, queue: &Queue) {
+        if !queue.jobs.is_empty() {
+            self.work.notify_one();
+        }
+    }
+
     /// A thread's life.
     fn work(&self) {
         let mut queue = self.queue();
@@ -205,12 +220,9 @@ impl Shared {
             drop(queue);
             let result = job.run();
             queue = self.queue();
-            queue.finish(&job.lane, &result);
+            let result = queue.finish(&job.lane, result);
             self.quiet.notify_all();
-            // Another job of the lane may have become free to be done.
-            if !queue.jobs.is_empty() {
-                self.work.notify_one();
-            }
+            self.wake_for_more(&queue);
             if job.report || result.is_err() {
                 let stopped = queue.stopped;
                 drop(queue);
@@ -221,5 +233,77 @@ impl Shared {
             }
         }
         queue.workers -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Disk, FileDisk, Hold, Identity};
+    use super::*;
+    use bytes::Bytes;
+    use glasshouse_core::id::NodeId;
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn open(done: Done) -> (Folder, FileDisk) {
+        let number = getrandom::u64().expect("entropy");
+        let folder = Folder(std::env::temp_dir().join(format!("glasshouse-sync-{number:016x}")));
+        let identity = Identity { cluster: "c".to_owned(), node: NodeId::Broker(1) };
+        let disk = FileDisk::open(&folder.0.join("data"), &identity, Hold::PageCache, done).unwrap();
+        (folder, disk)
+    }
+
+    fn job(lane: &Lane, report: bool) -> Job {
+        Job { lane: lane.clone(), acts: Vec::new(), dirty: Dirty::default(), report, finished: None }
+    }
+
+    #[test]
+    fn nothing_is_durable_behind_a_sync_that_failed() {
+        let (tell, told) = mpsc::channel();
+        // Who has to tell of a failure is late.
+        let done = Arc::new(move |_, result: Result<(), DiskError>| {
+            std::thread::sleep(Duration::from_millis(if result.is_err() { 200 } else { 0 }));
+            let _ = tell.send(result);
+        });
+        let (folder, mut disk) = open(done);
+        disk.obey(folder.0.join("faults"));
+        let file = disk.open(&Lane::Checkpoint, "x");
+        disk.append(file, &[Bytes::from_static(b"records")]);
+        disk.flush().unwrap();
+        std::fs::write(folder.0.join("faults"), "fdatasync").unwrap();
+        // What it covers is synced in the background, as where many files are dirty; the sync that is asked for finds
+        // nothing more to do.
+        let at = disk.lane_at[&Lane::Checkpoint];
+        let dirty = disk.lanes[at].dirty.take();
+        disk.submit_job(at, dirty, false).unwrap();
+        disk.begin_sync(&Lane::Checkpoint);
+        let results = [told.recv().unwrap(), told.recv().unwrap()];
+        assert!(results.iter().all(Result::is_err), "{results:?}");
+    }
+
+    #[test]
+    fn who_helps_wakes_a_thread_for_what_it_leaves() {
+        let (tell, told) = mpsc::channel();
+        let (_folder, disk) = open(Arc::new(move |lane, _| drop(tell.send(lane))));
+        let shared = disk.syncer.shared.clone();
+        disk.syncer.submit(job(&Lane::Journal, true)).unwrap();
+        assert_eq!(told.recv().unwrap(), Lane::Journal);
+        while shared.queue().idle == 0 {
+            std::thread::yield_now();
+        }
+        // As if the thread had been woken for the second one while the first was being done, and had to wait for it.
+        shared.queue().jobs.extend([job(&Lane::Checkpoint, false), job(&Lane::Checkpoint, true)]);
+        disk.syncer.drain_to(1).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Lane::Checkpoint));
     }
 }

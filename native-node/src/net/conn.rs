@@ -74,7 +74,7 @@ pub(crate) struct Parts<P> {
     pub vitals: Arc<Vitals>,
 }
 
-/// Serves one client to the end.
+/// Serves one client to the end. Whoever calls it then sees to it that the machine is told ([`close`]).
 pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
     let mut reader = FrameReader::new(parts.limit, P::WORD);
     let vitals = parts.vitals.clone();
@@ -95,10 +95,17 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
     let conn = parts.inbox.next_conn();
     let (outbox, frames) = parts.budget.outbox();
     let own = outbox.weak();
-    vitals.set_conn(conn);
-    if !parts.inbox.put_incoming(Incoming::Connected { conn, peer: parts.peer, outbox }).await {
+    let connected = Incoming::Connected { conn, peer: parts.peer, outbox };
+    let told = tokio::select! {
+        biased;
+        // Where the inbox is full, whoever is sent away must not keep a socket.
+        () = vitals.closed() => return,
+        told = parts.inbox.put_incoming(connected) => told,
+    };
+    if !told {
         return;
     }
+    vitals.set_conn(conn);
     let Parts { mut stream, peer, protocol, inbox, gate, .. } = parts;
     let (mut read, mut write) = stream.split();
     let raw = matches!(first, Verdict::Word(_));
@@ -114,20 +121,22 @@ pub(crate) async fn run<P: Protocol>(mut parts: Parts<P>) {
         end = write_answers::<P>(&mut write, frames, raw, gate, &vitals) => end,
         end = speaking.read_requests(first, &mut reader, &mut read) => end,
     };
+    if end == End::Broken {
+        // The socket is closed first: to tell the machine may take as long as the inbox is full.
+        return;
+    }
     close(inbox, &vitals).await;
-    if end == End::InOrder {
-        // What the client still sends is read: to close on unread bytes would take the last answers from it.
-        reader.deafen();
-        let parting = async {
-            write.shutdown().await?;
-            let _ = reader.next(&mut read, gate).await;
-            std::io::Result::Ok(())
-        };
-        tokio::select! {
-            biased;
-            () = vitals.closed() => {}
-            _ = timeout(FAREWELL, parting) => {}
-        }
+    // What the client still sends is read: to close on unread bytes would take the last answers from it.
+    reader.deafen();
+    let parting = async {
+        write.shutdown().await?;
+        let _ = reader.next(&mut read, gate).await;
+        std::io::Result::Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = vitals.closed() => {}
+        _ = timeout(FAREWELL, parting) => {}
     }
 }
 
@@ -247,9 +256,14 @@ async fn write_answers<P: Protocol>(
             next = if batch.len() < GATHER { frames.next_now() } else { None };
         }
         vitals.writing();
-        if batch.write(to, gate, || vitals.writing()).await.is_err() {
+        let moved = |bytes| {
+            vitals.writing();
+            frames.moved(bytes);
+        };
+        if batch.write(to, gate, moved).await.is_err() {
             return End::Broken;
         }
+        frames.written();
         vitals.written(std::mem::take(&mut answers));
     }
     End::InOrder

@@ -207,7 +207,7 @@ impl Call {
                 let more = !waited && batch.len() < GATHER;
                 next = if more { early.next().or_else(|| asked.try_recv().ok()) } else { None };
             }
-            if let Err(error) = batch.write(to, &self.gate, || {}).await {
+            if let Err(error) = batch.write(to, &self.gate, |_| {}).await {
                 return self.gone(&error.to_string());
             }
         }

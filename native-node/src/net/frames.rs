@@ -304,11 +304,16 @@ impl Batch {
         }
     }
 
-    /// Writes everything; `moved` is called each time the socket took something.
+    /// Writes everything; `moved` is told each time how many bytes the socket took.
     ///
     /// # Errors
     /// Of the socket.
-    pub async fn write<W: AsyncWrite + Unpin>(&mut self, to: &mut W, gate: &Gate, moved: impl Fn()) -> io::Result<()> {
+    pub async fn write<W: AsyncWrite + Unpin>(
+        &mut self,
+        to: &mut W,
+        gate: &Gate,
+        moved: impl Fn(usize),
+    ) -> io::Result<()> {
         self.seal();
         while !self.pieces.is_empty() {
             let written = poll_fn(|cx| {
@@ -326,7 +331,7 @@ impl Batch {
                 Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Some(written) => {
                     self.advance(written);
-                    moved();
+                    moved(written);
                 }
             }
         }
@@ -444,7 +449,7 @@ mod tests {
             .collect();
         assert_eq!(batch.len(), expected.len());
         let (mut near, mut far) = tokio::io::duplex(30_000);
-        let writing = tokio::spawn(async move { batch.write(&mut near, &gate(), || {}).await });
+        let writing = tokio::spawn(async move { batch.write(&mut near, &gate(), |_| {}).await });
         let mut written = Vec::new();
         far.read_to_end(&mut written).await.unwrap();
         writing.await.unwrap().unwrap();

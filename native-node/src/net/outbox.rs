@@ -1,5 +1,6 @@
 //! What waits to be written to one connection: bounded in bytes, for each and for all of a listener together, never
-//! waited for by the host.
+//! waited for by the host. What the writer has taken and the socket has not counts for itself: one answer may have 55 MB,
+//! and thousands of clients may ask for one and read nothing.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -15,6 +16,16 @@ pub const ROOM: usize = 64 << 20;
 /// Bytes that may wait for all clients of a listener together. With more, whoever has most of them has to go.
 pub const BUDGET: usize = 256 << 20;
 
+/// Bytes of all clients of a listener together that writers have taken and sockets have not. With more, whoever reads
+/// nothing has to go.
+pub const HELD: usize = 256 << 20;
+
+/// And with more than these, whoever has most of them.
+const HELD_AT_MOST: usize = 4 * HELD;
+
+/// Who has read nothing for so long since there was no room goes.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// All outboxes of one listener; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Budget(Arc<All>);
@@ -22,6 +33,7 @@ pub struct Budget(Arc<All>);
 #[derive(Debug, Default)]
 struct All {
     waiting: AtomicUsize,
+    writing: AtomicUsize,
     last: AtomicU64,
     boxes: Mutex<BTreeMap<u64, Weak<Shared>>>,
 }
@@ -53,6 +65,10 @@ pub struct Frames {
 struct Shared {
     number: u64,
     waiting: AtomicUsize,
+    /// Taken by the writer, and not by the socket yet.
+    writing: AtomicUsize,
+    /// Since when the socket takes nothing, as far as somebody looked: a node that was busy for a second could not write.
+    stuck: Mutex<Option<Instant>>,
     overflow: Notify,
     /// It has to go, and no longer counts among all.
     given_up: AtomicBool,
@@ -76,6 +92,8 @@ impl Budget {
         let shared = Arc::new(Shared {
             number,
             waiting: AtomicUsize::new(0),
+            writing: AtomicUsize::new(0),
+            stuck: Mutex::default(),
             overflow: Notify::new(),
             given_up: AtomicBool::new(false),
             all: self.0.clone(),
@@ -90,11 +108,38 @@ impl All {
         self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up whoever has most that waits, until the rest is within the budget.
-    fn make_room(&self) {
-        // Kept until the lock is free again: the last to go takes it, too.
+    /// Those that have not been given up. Kept until the lock is free again: the last to go takes it, too.
+    fn boxes(&self) -> Vec<Arc<Shared>> {
         let mut boxes: Vec<Arc<Shared>> = self.lock().values().filter_map(Weak::upgrade).collect();
         boxes.retain(|one| !one.is_given_up());
+        boxes
+    }
+
+    /// Gives up whoever reads nothing, the longest first, until what writers hold is within bounds; if that is not enough
+    /// by far, whoever has most of it.
+    fn make_room_for_writers(&self) {
+        let mut boxes = self.boxes();
+        boxes.retain(|one| one.writing() > 0);
+        let now = Instant::now();
+        boxes.sort_by_cached_key(|one| one.stuck_since(now));
+        for one in boxes.iter().take_while(|one| now - one.stuck_since(now) >= GRACE) {
+            if self.writing.load(Ordering::Relaxed) <= HELD {
+                return;
+            }
+            one.give_up();
+        }
+        boxes.retain(|one| !one.is_given_up());
+        boxes.sort_by_key(|one| one.writing());
+        while self.writing.load(Ordering::Relaxed) > HELD_AT_MOST
+            && let Some(largest) = boxes.pop()
+        {
+            largest.give_up();
+        }
+    }
+
+    /// Gives up whoever has most that waits, until the rest is within the budget.
+    fn make_room(&self) {
+        let mut boxes = self.boxes();
         boxes.sort_by_key(|one| one.waiting());
         while self.waiting.load(Ordering::Relaxed) > BUDGET
             && let Some(largest) = boxes.pop()
@@ -127,9 +172,43 @@ impl Shared {
         }
     }
 
+    fn writing(&self) -> usize {
+        self.writing.load(Ordering::Relaxed)
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, if nobody has looked since the socket took something.
+    fn stuck_since(&self, now: Instant) -> Instant {
+        *self.stuck().get_or_insert(now)
+    }
+
+    /// From what waits to what is being written.
+    fn begin(&self, bytes: usize) {
+        self.take(bytes);
+        if self.writing.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            *self.stuck() = None;
+        }
+        if !self.is_given_up() && self.all.writing.fetch_add(bytes, Ordering::Relaxed) + bytes > HELD {
+            self.all.make_room_for_writers();
+        }
+    }
+
+    /// The socket took so many bytes, lengths among them.
+    fn end(&self, bytes: usize) {
+        let bytes = bytes.min(self.writing());
+        self.writing.fetch_sub(bytes, Ordering::Relaxed);
+        if !self.is_given_up() {
+            self.all.writing.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
     fn give_up(&self) {
         if !self.given_up.swap(true, Ordering::Relaxed) {
             self.all.waiting.fetch_sub(self.waiting(), Ordering::Relaxed);
+            self.all.writing.fetch_sub(self.writing(), Ordering::Relaxed);
         }
         self.overflow.notify_one();
     }
@@ -138,6 +217,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.take(self.waiting());
+        self.end(self.writing());
         self.all.lock().remove(&self.number);
     }
 }
@@ -220,8 +300,19 @@ impl Frames {
     }
 
     fn let_go(&self, frame: Frame) -> Vec<Bytes> {
-        self.shared.take(frame.len());
+        self.shared.begin(frame.len());
         frame.segments
+    }
+
+    /// The socket took so many bytes of the frames that were taken out.
+    pub fn moved(&self, bytes: usize) {
+        *self.shared.stuck() = None;
+        self.shared.end(bytes);
+    }
+
+    /// All that was taken out is written.
+    pub fn written(&self) {
+        self.shared.end(usize::MAX);
     }
 }
 
@@ -273,6 +364,35 @@ mod tests {
         drop(many);
         drop((newcomer, frames));
         assert_eq!((budget.0.waiting.load(Ordering::Relaxed), budget.0.lock().len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_writers_hold_is_bounded_and_who_reads_nothing_goes() {
+        let budget = Budget::default();
+        let mut many: Vec<(Outbox, Frames)> = (0..7).map(|_| budget.outbox()).collect();
+        let held = |budget: &Budget| budget.0.writing.load(Ordering::Relaxed);
+        for (outbox, frames) in &mut many[..6] {
+            assert_eq!(outbox.send(frame(50 << 20)), Ok(()));
+            assert!(frames.next_now().is_some());
+        }
+        assert_eq!(held(&budget), 300 << 20, "nobody is known to be slow");
+        tokio::time::sleep(GRACE).await;
+        // All but two of them read.
+        for (_, frames) in &many[2..6] {
+            frames.moved(1 << 20);
+        }
+        let (outbox, frames) = &mut many[6];
+        assert_eq!(outbox.send(frame(50 << 20)), Ok(()));
+        assert!(frames.next_now().is_some());
+        let given_up: Vec<bool> = many.iter().map(|(outbox, _)| outbox.shared.is_given_up()).collect();
+        assert_eq!(given_up, [true, true, false, false, false, false, false]);
+        assert_eq!(held(&budget), 246 << 20);
+        many[0].0.weak().overflown().await;
+        assert_eq!(many[0].0.send(frame(1)), Err(Broken));
+        many[2].1.written();
+        assert_eq!(held(&budget), 197 << 20);
+        drop(many);
+        assert_eq!((held(&budget), budget.0.lock().len()), (0, 0));
     }
 
     #[tokio::test]

@@ -514,14 +514,14 @@ impl Supervisor {
     }
 
     async fn stop_in_order(&mut self, ended: &mut mpsc::UnboundedReceiver<End>) -> Result<()> {
-        let mut late = Vec::new();
+        let (mut late, mut failed) = (Vec::new(), Vec::new());
         for at in self.order().await {
             let Some(body) = &self.members[at].body else { continue };
             body.stop().await;
             let gone = async {
                 while self.members[at].body.is_some() {
                     let Some(end) = ended.recv().await else { return };
-                    self.gone(&end);
+                    failed.extend(self.gone(&end));
                 }
             };
             if timeout(STOPPING, gone).await.is_err() {
@@ -537,23 +537,31 @@ impl Supervisor {
             }
         };
         let _ = timeout(Duration::from_secs(5), killed).await;
-        match late.is_empty() {
+        if !late.is_empty() {
+            return Err(anyhow!("{} did not stop in {} s", late.join(", "), STOPPING.as_secs()));
+        }
+        // What its last sync promised may not be on the disk.
+        match failed.is_empty() {
             true => Ok(()),
-            false => Err(anyhow!("{} did not stop in {} s", late.join(", "), STOPPING.as_secs())),
+            false => Err(anyhow!("{}, when it was to stop", failed.join("; "))),
         }
     }
 
-    fn gone(&mut self, end: &End) {
+    /// Returns a sentence if it ended as nobody wished.
+    fn gone(&mut self, end: &End) -> Option<String> {
         let name = self.name(end.at);
         let member = &mut self.members[end.at];
-        if member.run == end.run {
-            member.body = None;
-            match (end.in_order, member.cut_short) {
-                (true, _) => tracing::info!(node = %name, "{}", end.how),
-                (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
-                (false, false) => tracing::warn!(node = %name, "{}", end.how),
-            }
+        if member.run != end.run {
+            return None;
         }
+        member.body = None;
+        match (end.in_order, member.cut_short) {
+            (true, _) => tracing::info!(node = %name, "{}", end.how),
+            (false, true) => tracing::warn!(node = %name, "was killed before it had stopped in order"),
+            (false, false) => tracing::warn!(node = %name, "{}", end.how),
+        }
+        let wished = end.in_order || member.cut_short || member.expected || member.thrown;
+        (!wished).then(|| format!("{name} {}", end.how))
     }
 
     /// In which order nodes are stopped.

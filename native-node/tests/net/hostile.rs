@@ -1,9 +1,14 @@
 //! Strangers: nonsense, claims, silence and slowness. Each costs its own connection and nothing else.
 
 use crate::host::{Client, Host, PATIENCE, Seen, Speaks, answer, framed, kafka, limits, metadata, patiently};
+use futures_util::FutureExt;
 use glasshouse_core::api::kafka::{CreateTopicsRequest, ProduceRequest};
+use glasshouse_core::id::ConnId;
+use glasshouse_core::node::Input;
 use glasshouse_core::rng::Rng;
-use glasshouse_node::net::Limits;
+use glasshouse_node::inbox::Inbox;
+use glasshouse_node::net::{self, Limits};
+use glasshouse_node::stones::Stones;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -107,6 +112,30 @@ async fn thousands_of_damaged_frames_harm_nobody_else() {
             last = patiently("the attack", attack) => last.expect("it does not panic"),
         };
         assert!(asked > 100, "{asked} requests made sense");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_full_inbox_and_is_sent_away_keeps_no_socket() {
+    for speaks in BOTH {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (inbox, _arrivals) = Inbox::new();
+        let limits = Limits { first: Duration::from_millis(50), ..limits() };
+        match speaks {
+            Speaks::Kafka => drop(tokio::spawn(net::kafka::serve(listener, inbox.clone(), limits, Stones::default()))),
+            Speaks::Keeper => {
+                drop(tokio::spawn(net::keeper::serve(listener, inbox.clone(), limits, Stones::default())))
+            }
+        }
+        let connect = [&[0; 24][..], &16u32.to_be_bytes(), &[0; 17]].concat();
+        let asks = if matches!(speaks, Speaks::Kafka) { metadata(1).to_vec() } else { connect };
+        while inbox.put(Input::Closed { conn: ConnId(0) }).now_or_never().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let mut newcomer = Client::connect(address).await;
+        newcomer.send(&asks).await;
+        assert_eq!(newcomer.rest().await, b"", "it is closed");
     }
 }
 

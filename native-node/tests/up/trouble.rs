@@ -215,3 +215,23 @@ fn a_cluster_of_processes_that_was_killed_can_be_started_at_once() {
     killed.child.wait().unwrap();
     assert_eq!(Cluster::start(&arguments).stop().0, Some(0));
 }
+
+#[test]
+fn a_stop_in_which_the_disk_fails_is_none_in_order() {
+    let folder = Folder::new();
+    let faults = folder.0.join("faults");
+    std::fs::create_dir_all(&faults).unwrap();
+    let errors = folder.0.join("errors");
+    for processes in [&[][..], &["--processes"]] {
+        let arguments = ["--keepers", "1", "--brokers", "1", "--stones", "--faults", faults.to_str().unwrap()];
+        let file = std::fs::File::create(&errors).unwrap();
+        let cluster = Cluster::start_with(&[&arguments[..], processes].concat(), file.into());
+        std::fs::write(faults.join("keeper-1"), "fdatasync").unwrap();
+        let code = cluster.stop().0;
+        let said = std::fs::read_to_string(&errors).unwrap();
+        assert_eq!(code, Some(1), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.starts_with("glasshouse: keeper-1 ") && last.contains("fdatasync failed"), "{last}");
+        std::fs::remove_file(faults.join("keeper-1")).unwrap();
+    }
+}

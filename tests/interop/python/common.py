@@ -1,6 +1,8 @@
 """What every foreign client's story shares: where the cluster is, and how to wait for something to become true."""
 
+import json
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -30,6 +32,14 @@ def eventually(what, ask, seconds=60):
 def same(what, got, expected):
     if got != expected:
         raise AssertionError(f"{what}: got {got!r}, expected {expected!r}")
+
+
+def resident(name):
+    """What a node holds, in bytes."""
+    with open(os.path.join(os.environ["GLASSHOUSE_DATA"], "cluster.json")) as file:
+        pids = {node["name"]: node["pid"] for node in json.load(file)["nodes"]}
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pids[name])], check=True, capture_output=True, text=True)
+    return int(told.stdout) * 1024
 
 
 def run(*stories):

@@ -2,13 +2,10 @@
 keeper: real clients are served all the same, and the node holds little of each."""
 
 import asyncio
-import json
-import os
 import resource
 import struct
-import subprocess
 
-from common import KAFKA, ZOOKEEPER, fresh, run, same
+from common import KAFKA, ZOOKEEPER, fresh, resident, run, same
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from kazoo.client import KazooClient
@@ -29,14 +26,6 @@ def room():
     if count < CONNECTIONS:
         print(f"only {count} connections: this user may open {most} files")
     return count
-
-
-def resident(name):
-    """What a node holds, in bytes."""
-    with open(os.path.join(os.environ["GLASSHOUSE_DATA"], "cluster.json")) as file:
-        pids = {node["name"]: node["pid"] for node in json.load(file)["nodes"]}
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pids[name])], check=True, capture_output=True, text=True)
-    return int(told.stdout) * 1024
 
 
 async def silent(host, port, opened):
