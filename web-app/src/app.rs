@@ -191,6 +191,7 @@ impl App {
             Intent::Select(subject) => {
                 self.selected = subject;
                 self.armed = None;
+                self.notice = None;
             }
             Intent::Arm(stone) => {
                 self.armed = stone;
@@ -206,6 +207,7 @@ impl App {
                         source.time(TimeIntent::TogglePlay);
                     }
                     self.selected = Some(subject);
+                    self.notice = None;
                     if self.tab == Tab::Break {
                         self.tab = Tab::Selected;
                     }

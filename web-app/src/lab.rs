@@ -215,6 +215,7 @@ impl<R: Run> Source for Lab<R> {
         }
         let (start, asked) = (self.now(), self.playback.advance(millis));
         if asked == Span::ZERO {
+            self.reached = None;
             return;
         }
         let (goal, began) = (start + asked, clock());

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Runs so many simulated seconds. One line: the entries, the milliseconds they took, and the trace's digest after every
 /// ten seconds in hexadecimal.
-#[wasm_bindgen]
+#[wasm_bindgen(skip_jsdoc)]
 pub fn measure(seconds: u32) -> String {
     let length = Span::secs(seconds.into());
     let mut world = bench(length);

@@ -64,7 +64,8 @@ pub fn broker_role(broker: &BrokerView, class: Class) -> String {
     let (verb, which) = if led.is_empty() { ("follows", followed) } else { ("leads", led) };
     let held = broker.replicas.len();
     match which.len() {
-        0 => "holds no partition yet".into(),
+        0 if held == 0 => "holds no partition yet".into(),
+        0 => "waits for the controller".into(),
         2 if held == 2 && (verb == "follows" || class == Class::Narrow) => format!("{verb} both"),
         n if n <= 2 => format!("{verb} {}", listed(&which)),
         n => format!("{verb} {n} of {held}"),

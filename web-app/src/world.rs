@@ -85,7 +85,7 @@ fn actions(world: &World, stone: Stone, target: Target) -> Vec<Action> {
 mod tests {
     use super::*;
     use glasshouse_core::time::Span;
-    use glasshouse_core::view::{NodeState, StoryKind};
+    use glasshouse_core::view::{KeeperRole, KeeperView, NodeState, StoryKind};
 
     fn at(millis: u64) -> Instant {
         Instant::ZERO + Span::millis(millis)
@@ -124,6 +124,97 @@ mod tests {
         assert!(told(StoryKind::You) && told(StoryKind::Session) && told(StoryKind::Leadership));
         assert!(view.causes.len() >= 3, "{:?}", view.causes);
         assert_eq!(view.ledger.acknowledged, view.ledger.survive);
+    }
+
+    /// Runs on, and looks every so often: who is said to be down is, and who is said to choose can.
+    fn watch(world: &mut World, until: u64) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        while world.now() < at(until) {
+            Run::run_until(world, World::now(world) + Span::millis(20));
+            let view = Run::view(world);
+            let why = view.headline.why.to_string();
+            for broker in &view.brokers {
+                assert!(!why.contains(&format!("{} is down", broker.node)) || broker.state.is_down(), "{why}");
+            }
+            let controls = |id| view.brokers.iter().any(|broker| broker.broker == id && broker.state.is_up());
+            assert!(!why.contains("is choosing") || view.known.controller.is_some_and(controls), "{why}");
+            said.push(why);
+        }
+        said
+    }
+
+    fn tells(said: &[String], words: &str) -> bool {
+        said.iter().any(|why| why.contains(words))
+    }
+
+    #[test]
+    fn the_headline_is_true_of_a_leader_that_is_back_before_its_session_ran_out() {
+        let mut world = first_page(7);
+        Run::run_until(&mut world, at(6_000));
+        let leader = Run::view(&world).known.partitions[0].leader.expect("orders-0 is led");
+        let target = Target::Node(NodeId::Broker(leader.0 as u32));
+        Run::inject(&mut world, Stone::Kill, target);
+        assert!(tells(&watch(&mut world, 8_000), "the ensemble does not know yet"));
+        Run::inject(&mut world, Stone::Restart, target);
+        let back = Run::view(&world);
+        let broker = back.brokers.iter().find(|broker| broker.broker == leader).expect("it is there");
+        for replica in &broker.replicas {
+            assert_eq!(
+                replica.records.last().map(|record| record.offset.0 + 1),
+                Some(replica.log_end.0),
+                "on its disk"
+            );
+        }
+        let said = watch(&mut world, 20_000);
+        assert!(tells(&said, "is back, but its session of before still stands"), "{said:?}");
+        assert!(tells(&said, "is to lead it"), "{said:?}");
+    }
+
+    /// Brokers that lost the ensemble for long come back with new sessions, and their old ones run out meanwhile.
+    #[test]
+    fn the_story_does_not_take_an_old_session_for_the_broker_that_had_it() {
+        let mut world = first_page(7);
+        Run::run_until(&mut world, at(6_000));
+        let keepers = [1, 2, 3].map(|number| Target::Node(NodeId::keeper(number)));
+        for keeper in keepers {
+            Run::inject(&mut world, Stone::Kill, keeper);
+        }
+        Run::run_until(&mut world, at(18_000));
+        for keeper in keepers {
+            Run::inject(&mut world, Stone::Restart, keeper);
+        }
+        Run::run_until(&mut world, at(34_000));
+        let view = Run::view(&world);
+        let told: Vec<&str> = view.story.iter().map(|line| &*line.text).collect();
+        assert!(told.iter().any(|line| line.contains("from old session 0x")), "{told:?}");
+        assert!(!told.iter().any(|line| line.ends_with("its session expires.")), "{told:?}");
+    }
+
+    #[test]
+    fn the_headline_says_who_waits_when_few_are_left() {
+        let mut world = first_page(7);
+        Run::run_until(&mut world, at(6_000));
+        let brokers = [1, 2, 3].map(|number| Target::Node(NodeId::Broker(number)));
+        for broker in brokers {
+            Run::inject(&mut world, Stone::Kill, broker);
+        }
+        assert!(tells(&watch(&mut world, 16_000), "nobody can choose a leader"));
+        Run::inject(&mut world, Stone::Restart, brokers[0]);
+        let said = watch(&mut world, 30_000);
+        assert!(tells(&said, "until one of its ISR was back"), "{said:?}");
+        assert!(tells(&said, "Too few replicas are in sync"), "{said:?}");
+
+        let mut world = first_page(7);
+        Run::run_until(&mut world, at(6_000));
+        let leads = |view: &ClusterView| {
+            let leads = |keeper: &&KeeperView| keeper.role == KeeperRole::Leading { established: true };
+            view.keepers.iter().find(leads).map(KeeperView::node)
+        };
+        let leader = leads(&Run::view(&world)).expect("the ensemble is led");
+        Run::inject(&mut world, Stone::Pause, Target::Node(leader));
+        let said = watch(&mut world, 12_000);
+        assert!(tells(&said[..1], "It leads the ensemble"), "{said:?}");
+        assert!(tells(&said, "The other keepers are a majority"), "{said:?}");
     }
 
     #[test]

@@ -147,6 +147,7 @@ async fn trouble_is_drawn_as_such() {
     assert_eq!(page.all(".broker.down").len(), 1);
     assert_eq!(page.all(".keeper.paused").len(), 1);
     assert_eq!(page.all(".ring.gone").len(), 1, "the dead broker's session");
+    assert_eq!(page.all(".log.lead.out use[href='#crown-hollow']").len(), 1, "the dead broker led, and is deposed");
     assert_eq!(page.all(".num").len(), 3, "the steps of the last cause");
     assert_eq!(page.all(".mark").len(), 3, "cut, cut one way, slow");
 }

@@ -66,8 +66,9 @@ fn since(state: NodeState) -> String {
     }
 }
 
-/// Who can reach it: machines that run, over lanes that are not cut.
+/// Who can reach it while it runs: machines that run, over lanes that are not cut.
 fn hears_from(view: &ClusterView, node: NodeId) -> String {
+    let runs = |node: NodeId| view.state(node).is_some_and(|state| state.is_up());
     let names: Vec<String> = view
         .links
         .iter()
@@ -75,7 +76,7 @@ fn hears_from(view: &ClusterView, node: NodeId) -> String {
             let (other, inward) = if link.a == node { (link.b, link.back) } else { (link.a, link.forth) };
             let mine = link.a == node || link.b == node;
             let through = matches!(inward.state, LaneState::Ok | LaneState::Slow { .. });
-            (mine && link.open && through && view.state(other)?.is_up()).then(|| view.name(other))
+            (mine && link.open && through && runs(node) && runs(other)).then(|| view.name(other))
         })
         .collect();
     if names.is_empty() { "nobody".into() } else { names.join(", ") }

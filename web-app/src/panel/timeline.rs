@@ -23,10 +23,8 @@ pub struct Props {
 pub fn Timeline(props: &Props) -> Html {
     let Props { view, clock, notice, on } = props;
     let time = |intent: TimeIntent| on.reform(move |_: MouseEvent| Intent::Time(intent));
-    let speed = match clock.reached {
-        Some(reached) => format!("{} (reaches {}.{:02}×)", clock.speed.read_out(), reached / 100, reached % 100),
-        None => clock.speed.read_out(),
-    };
+    // Last, so that it moves nothing when it comes and goes.
+    let reached = clock.reached.map(|reached| format!("reaches {}.{:02}×", reached / 100, reached % 100));
     let oninput = on.reform(|event: InputEvent| {
         let value = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
         Intent::Time(TimeIntent::Speed(value.and_then(|input| input.value().parse().ok()).unwrap_or(0)))
@@ -49,9 +47,10 @@ pub fn Timeline(props: &Props) -> Html {
                     }
                 </div>
                 <label class="sp">
-                    <span>{ "Speed " }<b>{ speed }</b></span>
+                    <span>{ "Speed " }<b>{ clock.speed.read_out() }</b></span>
                     <input type="range" min="0" max={(SPEEDS.len() - 1).to_string()} step="1" value={clock.notch.to_string()} {oninput}
                         aria-label={format!("Speed, {} of real time", clock.speed.read_out())} />
+                    <small>{ reached }</small>
                 </label>
                 if let Some(notice) = notice {
                     <p class="notice" role="status">{ notice }</p>

@@ -126,7 +126,8 @@ fn vessel(props: &Props, slot: usize, replica: &ReplicaView) -> Html {
             { for epochs(replica, &vessel, foot, layout) }
             { below(replica, &vessel, foot) }
             if leads {
-                { draw::shape("crown", glass.centre_x() - crown_w / 2.0, glass.y - crown_rise, crown_w, crown_w * 0.7) }
+                // One that fell out of sync was deposed, and does not know it yet.
+                { draw::shape(if replica.in_isr { "crown" } else { "crown-hollow" }, glass.centre_x() - crown_w / 2.0, glass.y - crown_rise, crown_w, crown_w * 0.7) }
             }
             { lag }
             { caption }

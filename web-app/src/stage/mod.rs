@@ -200,10 +200,8 @@ fn walk(view: &Rc<ClusterView>, on: &Callback<Intent>) -> Callback<KeyboardEvent
         if let Some(next) = strata[row].get(column.min(strata[row].len().saturating_sub(1)))
             && let Some(element) = document.get_element_by_id(&element_id(*next))
         {
-            let _ = js_sys::Reflect::get(&element, &"focus".into())
-                .ok()
-                .and_then(|focus| focus.dyn_into::<js_sys::Function>().ok())
-                .map(|focus| focus.call0(&element));
+            // SVG's elements have this of HTML's.
+            let _ = element.unchecked_into::<web_sys::HtmlElement>().focus();
         }
     })
 }

@@ -9,8 +9,10 @@ use glasshouse_core::id::NodeId;
 use glasshouse_core::view::*;
 use yew::prelude::*;
 
-/// As the style sheet has it, for four actions.
-const SIZE: Point = Point { x: 84.0, y: 132.0 };
+/// As the style sheet has it, for four actions: what the gap between two cabinets takes.
+fn size(class: Class) -> Point {
+    Point { x: if class == Class::Mid { 52.0 } else { 74.0 }, y: 132.0 }
+}
 
 pub fn draw(
     view: &ClusterView,
@@ -53,5 +55,5 @@ fn place(view: &ClusterView, layout: &Layout, routes: &[Route], subject: &Subjec
         }
         Subject::Message(_) => return None,
     };
-    Some(layout.strip_beside(around, SIZE))
+    Some(layout.strip_beside(around, size(layout.class)))
 }

@@ -240,6 +240,7 @@ pub fn failover() -> ClusterView {
         broken: false,
     };
     view.brokers[0].state = NodeState::Down { since: at(5_100) };
+    view.brokers[0].replicas[0].in_isr = false;
     view.known.registrations[0].state = Registration::Gone { since: at(11_050) };
     for partition in &mut view.known.partitions {
         partition.isr.remove(0);

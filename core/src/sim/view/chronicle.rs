@@ -42,7 +42,7 @@ pub(in crate::sim) struct Chronicle {
     chain: Vec<CauseStep>,
 
     up_since: OrdMap<NodeId, Instant>,
-    /// Which broker has which id, and whose session is whose.
+    /// Which broker has which id, and whose session is whose: of each broker the one that it registered with last.
     brokers: OrdMap<BrokerId, NodeId>,
     sessions: OrdMap<SessionId, NodeId>,
     /// Registrations that went, and when.
@@ -222,11 +222,12 @@ impl Chronicle {
     fn keeper_told(&mut self, at: Instant, node: NodeId, note: &KeeperNote) {
         match note {
             KeeperNote::SessionExpired { session, silent } => {
-                let whose = self.owner(*session);
+                let (whose, current) = (self.owner(*session), self.sessions.get(session).copied());
                 let silent = tell::seconds(*silent);
-                let text = format!("{node} stopped hearing from {whose} {silent} ago: its session expires.");
+                let which = if current.is_some() { "its session" } else { "it" };
+                let text = format!("{node} stopped hearing from {whose} {silent} ago: {which} expires.");
                 let id = self.line(at, node, StoryKind::Session, true, text);
-                if let Some(owner @ NodeId::Broker(_)) = self.sessions.get(session).copied() {
+                if let Some(owner @ NodeId::Broker(_)) = current {
                     let registered = self.brokers.iter().find(|(_, place)| **place == owner).map(|(id, _)| *id);
                     self.gone.insert(owner, at);
                     if let Some(broker) = registered {
@@ -235,15 +236,10 @@ impl Chronicle {
                 }
             }
             KeeperNote::SessionClosed { session, ephemerals } if *ephemerals > 0 => {
-                let whose = self.owner(*session);
-                self.line(
-                    at,
-                    node,
-                    StoryKind::Session,
-                    false,
-                    format!("{node} ends the session of {whose}: its znodes go."),
-                );
-                if let Some(owner) = self.sessions.remove(session) {
+                let (whose, owner) = (self.owner(*session), self.sessions.remove(session));
+                let of = if owner.is_some() { "the session of " } else { "" };
+                self.line(at, node, StoryKind::Session, false, format!("{node} ends {of}{whose}: its znodes go."));
+                if let Some(owner) = owner {
                     self.gone.entry(owner).or_insert(at);
                 }
             }
@@ -262,6 +258,10 @@ impl Chronicle {
                 self.brokers.insert(*id, node);
                 self.gone.remove(&node);
                 if let Some(session) = machine.and_then(Node::as_broker).and_then(|broker| broker.session()) {
+                    let before = self.sessions.iter().find(|(_, of)| **of == node).map(|(id, _)| *id);
+                    if let Some(before) = before {
+                        self.sessions.remove(&before);
+                    }
                     self.sessions.insert(session, node);
                 }
                 let text = format!("{node} creates /brokers/ids/{id}: now the others know of it.");
@@ -402,7 +402,7 @@ impl Chronicle {
     fn owner(&self, session: SessionId) -> String {
         match self.sessions.get(&session) {
             Some(node) => self.name(*node),
-            None => format!("session {session}"),
+            None => format!("old session {session}"),
         }
     }
 

@@ -1,10 +1,12 @@
 //! One sentence for the state of the cluster and two for why. The first that applies is said.
 
+use super::chronicle::History;
 use super::tell::seconds;
-use crate::id::NodeId;
+use crate::id::{NodeId, SessionId, TopicPartition};
 use crate::sim::world::World;
 use crate::time::Span;
 use crate::view::*;
+use std::sync::Arc;
 
 /// How long a change of leader stays news.
 const NEWS: Span = Span::secs(4);
@@ -16,7 +18,7 @@ pub fn of(world: &World, view: &ClusterView) -> Headline {
         .or_else(|| leaderless(world, view))
         .or_else(|| taken_over(world, view))
         .or_else(|| lost(world))
-        .or_else(|| down(view))
+        .or_else(|| down(world, view))
         .or_else(|| apart(world, view))
         .or_else(|| out_of_sync(view))
         .unwrap_or_else(|| {
@@ -27,8 +29,8 @@ pub fn of(world: &World, view: &ClusterView) -> Headline {
         })
 }
 
-fn say(title: impl Into<String>, why: impl Into<String>) -> Headline {
-    Headline { title: title.into().into(), why: why.into().into(), broken: false }
+fn say(title: impl Into<Arc<str>>, why: impl Into<Arc<str>>) -> Headline {
+    Headline { title: title.into(), why: why.into(), broken: false }
 }
 
 fn broken(world: &World) -> Option<Headline> {
@@ -66,51 +68,76 @@ fn no_ensemble(world: &World, view: &ClusterView) -> Option<Headline> {
     if reign.leader.is_some() {
         return None;
     }
-    let up = view.keepers.iter().filter(|keeper| keeper.state.is_up()).count();
-    let since = seconds(view.now.since(reign.since));
-    Some(if up * 2 > view.keepers.len() {
-        say(
-            "The ensemble has no leader.",
-            format!(
-                "The keepers have been looking for {since}. Brokers serve their clients meanwhile; nobody can be elected."
-            ),
-        )
+    let (up, all) = (running(view), view.keepers.len());
+    let meanwhile = if unled(world).next().is_some() {
+        "What has lost its leader gets none until then."
     } else {
-        say(
-            "The ensemble has no quorum.",
-            format!(
-                "{up} of {} keepers run, and a majority must agree. Brokers serve their clients; nothing that needs the ensemble can happen.",
-                view.keepers.len()
-            ),
-        )
+        "Brokers serve their clients meanwhile; nobody can be elected."
+    };
+    Some(if up * 2 > all {
+        let since = seconds(view.now.since(reign.since));
+        say("The ensemble has no leader.", format!("The keepers have had none for {since}. {meanwhile}"))
+    } else {
+        let why = format!("{up} of {all} keepers run, and a majority must agree. {meanwhile}");
+        say("The ensemble has no quorum.", why)
     })
 }
 
+fn running(view: &ClusterView) -> usize {
+    view.keepers.iter().filter(|keeper| keeper.state.is_up()).count()
+}
+
+/// Partitions that somebody has led and nobody leads.
+fn unled(world: &World) -> impl Iterator<Item = (&TopicPartition, &History)> {
+    world.chronicle.partitions().filter(|(_, history)| history.reign.began && history.reign.leader.is_none())
+}
+
 fn leaderless(world: &World, view: &ClusterView) -> Option<Headline> {
-    let mut without =
-        world.chronicle.partitions().filter(|(_, history)| history.reign.began && history.reign.leader.is_none());
-    let (partition, history) = without.next()?;
-    let title = format!("{partition} has no leader.");
+    let (partition, history) = unled(world).next()?;
     let told = view.known.partitions.iter().find(|told| told.partition == *partition)?;
-    let Some(leader) = told.leader else {
-        return Some(say(
-            title,
-            "Nobody in its ISR is alive: it waits for one of them, so that nothing promised is lost.",
-        ));
+    let title = format!("{partition} has no leader.");
+    let registration = view.known.registrations.iter().find(|of| Some(of.broker) == told.leader);
+    let Some(RegistrationView { node, state, .. }) = registration else {
+        return Some(say(title, "It waits for one of its ISR to come back, so that nothing promised is lost."));
     };
-    let registration = view.known.registrations.iter().find(|registration| registration.broker == leader)?;
-    let died = seconds(view.now.since(history.reign.since));
-    let name = registration.node;
-    Some(match registration.state {
-        Registration::Here { expires, .. } if !view.broker(name)?.state.is_up() => say(
-            title,
-            format!(
-                "{name} went down {died} ago. The ensemble does not know yet: its session runs out in {}.",
-                seconds(expires.left(view.now))
-            ),
-        ),
-        _ => say(title, format!("{name} went down {died} ago. The controller is choosing the next in-sync broker.")),
-    })
+    let up = view.broker(*node)?.state.is_up();
+    let led = history.reign.spans.iter().rev().find_map(|span| match span.kind {
+        SpanKind::Led { epoch } => Some(epoch),
+        _ => None,
+    });
+    let chosen = led < Some(i64::from(told.leader_epoch.0));
+    let (how, left) = match state {
+        Registration::Here { expires, .. } if !up => {
+            ("is down, and the ensemble does not know yet: its session runs out in", Some(expires))
+        }
+        Registration::Here { session, expires, .. } if session_of(world, *node) != Some(*session) => {
+            ("is back, but its session of before still stands: it runs out in", Some(expires))
+        }
+        Registration::Here { .. } if chosen => {
+            return Some(say(title, format!("{node} is to lead it, once the controller's word reaches it.")));
+        }
+        _ if up => ("is back and registers anew.", None),
+        _ => ("is down.", None),
+    };
+    let rest = match left {
+        Some(expires) => seconds(expires.left(view.now)) + ".",
+        None => choosing(view).to_owned(),
+    };
+    Some(say(title, format!("{node} {how} {rest}")))
+}
+
+fn session_of(world: &World, broker: NodeId) -> Option<SessionId> {
+    world.host(broker)?.machine.as_deref()?.as_broker()?.session()
+}
+
+/// Whether anybody can choose a leader now.
+fn choosing(view: &ClusterView) -> &'static str {
+    match view.known.controller {
+        Some(id) if view.brokers.iter().any(|broker| broker.broker == id && broker.state.is_up()) => {
+            "The controller is choosing an in-sync broker."
+        }
+        _ => "Nobody who runs is the controller, so nobody can choose a leader.",
+    }
 }
 
 fn taken_over(world: &World, view: &ClusterView) -> Option<Headline> {
@@ -127,12 +154,12 @@ fn taken_over(world: &World, view: &ClusterView) -> Option<Headline> {
     Some(match ended.kind {
         SpanKind::Leaderless => {
             let took = seconds(ended.until.unwrap_or(view.now).since(ended.from));
-            say(
-                title,
-                format!(
-                    "It had no leader for {took}: until a session ran out, the controller heard of it, and chose from the ISR."
-                ),
-            )
+            let why = if world.chronicle.up_since(leader) > ended.from {
+                "until one of its ISR was back"
+            } else {
+                "until a session ran out, the controller heard of it, and chose from the ISR"
+            };
+            say(title, format!("It had no leader for {took}: {why}."))
         }
         _ => say(title, "The controller moved it to another broker of the ISR."),
     })
@@ -157,7 +184,7 @@ fn lost(world: &World) -> Option<Headline> {
     })
 }
 
-fn down(view: &ClusterView) -> Option<Headline> {
+fn down(world: &World, view: &ClusterView) -> Option<Headline> {
     let brokers = view.brokers.iter().map(|broker| (broker.node, broker.state));
     let keepers = view.keepers.iter().map(|keeper| (keeper.node(), keeper.state));
     let (node, state) = brokers.chain(keepers).find(|(_, state)| !state.is_up())?;
@@ -174,8 +201,25 @@ fn down(view: &ClusterView) -> Option<Headline> {
                 seconds(expires.left(view.now))
             )
         }
-        (_, Some(_)) => format!("For {since}. The others carry on without it; when it is back it catches up."),
-        (NodeId::Keeper(_), None) => format!("For {since}. The other keepers are a majority: the ensemble goes on."),
+        (_, Some(_)) => {
+            let alone = view.known.partitions.iter().any(|told| told.isr.len() < 2);
+            let meanwhile = if alone && view.clients.iter().any(|client| client.waits.is_some()) {
+                "Too few replicas are in sync to take more records: clients wait."
+            } else {
+                "The others carry on without it; when it is back it catches up."
+            };
+            format!("For {since}. {meanwhile}")
+        }
+        (NodeId::Keeper(_), None) => {
+            let meanwhile = if running(view) * 2 <= view.keepers.len() {
+                "The keepers that run are no majority, and their leader has yet to find out."
+            } else if world.chronicle.ensemble().leader == Some(node) {
+                "It leads the ensemble: nothing is agreed until the others miss it and elect another."
+            } else {
+                "The other keepers are a majority: the ensemble goes on."
+            };
+            format!("For {since}. {meanwhile}")
+        }
         (_, None) => format!("For {since}."),
     };
     Some(say(format!("{node} {word}."), why))

@@ -276,13 +276,9 @@ fn replica(partition: &Partition) -> ReplicaView {
         PartitionRole::Idle => ReplicaRole::Idle,
     };
     let from = (log.end().0 - RECORDS as i64).max(log.start().0);
-    let records = log.recent().flat_map(|batch| {
-        (batch.base.0.max(from)..=batch.last.0).map(|offset| RecordView {
-            offset: Offset(offset),
-            epoch: batch.epoch,
-            fate: Fate::Untold,
-            truncated: false,
-        })
+    // Also what a restart found on the disk: batch by batch only what came since is remembered.
+    let records = (from..log.end().0).map(Offset).filter_map(|offset| {
+        Some(RecordView { offset, epoch: log.epochs().epoch_at(offset)?, fate: Fate::Untold, truncated: false })
     });
     ReplicaView {
         partition: log.partition.clone(),
