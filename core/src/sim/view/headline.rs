@@ -6,7 +6,6 @@ use crate::id::{NodeId, SessionId, TopicPartition};
 use crate::sim::world::World;
 use crate::time::Span;
 use crate::view::*;
-use std::sync::Arc;
 
 /// How long a change of leader stays news.
 const NEWS: Span = Span::secs(4);
@@ -29,8 +28,8 @@ pub fn of(world: &World, view: &ClusterView) -> Headline {
         })
 }
 
-fn say(title: impl Into<Arc<str>>, why: impl Into<Arc<str>>) -> Headline {
-    Headline { title: title.into(), why: why.into(), broken: false }
+fn say(title: impl Into<String>, why: impl Into<String>) -> Headline {
+    Headline { title: title.into().into(), why: why.into().into(), broken: false }
 }
 
 fn broken(world: &World) -> Option<Headline> {
