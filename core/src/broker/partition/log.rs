@@ -21,7 +21,7 @@ const RECENT: usize = 64;
 
 /// A batch as one sees it from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RecentBatch {
+struct RecentBatch {
     pub base: Offset,
     pub last: Offset,
     pub epoch: LeaderEpoch,
@@ -170,10 +170,6 @@ impl Log {
 
     pub fn producers(&self) -> &ProducerStates {
         &self.producers
-    }
-
-    pub fn recent(&self) -> impl Iterator<Item = &RecentBatch> {
-        self.recent.iter()
     }
 
     pub fn segments(&self) -> impl Iterator<Item = &SegmentInfo> {
