@@ -83,7 +83,7 @@ impl Host {
                 self.outboxes.insert(conn, outbox);
                 Seen::Connected(conn)
             }
-            Incoming::Input(Input::Request { conn, request }) => {
+            Incoming::Input(Input::Request { conn, request }) | Incoming::Long { conn, request, .. } => {
                 assert!(self.open.contains(&conn), "a request of connection {conn}, which is not open");
                 Seen::Asked(conn, Box::new(request))
             }
