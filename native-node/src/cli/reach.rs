@@ -50,13 +50,20 @@ impl Reach {
         data.map(Cluster::read).transpose()
     }
 
-    /// As [`cluster`](Reach::cluster), unless flags or variables say where everything is.
+    /// As [`cluster`](Reach::cluster); where flags or variables say where everything is, only if it is that cluster.
     ///
     /// # Errors
-    /// No cluster runs there.
+    /// No cluster runs there, and that is not said.
     pub fn described(&self) -> Result<Option<Cluster>> {
-        let told = [&self.bootstrap, &self.zookeeper].map(|text| text.as_deref().is_some_and(|text| !text.is_empty()));
-        if told == [true, true] { Ok(None) } else { self.cluster() }
+        match [&self.bootstrap, &self.zookeeper].map(|text| text.as_deref().filter(|text| !text.is_empty())) {
+            [Some(kafka), Some(zookeeper)] => {
+                let is_told =
+                    |address: &String| [kafka, zookeeper].iter().any(|all| all.split(',').any(|one| one == address));
+                let fits = |cluster: &Cluster| cluster.kafka.iter().chain(&cluster.zookeeper).any(is_told);
+                Ok(self.cluster().unwrap_or_default().filter(fits))
+            }
+            _ => self.cluster(),
+        }
     }
 
     /// Where the brokers are.
