@@ -78,7 +78,7 @@ build: setup-page
 # tests, so that it does not grow unseen on the way there.
 .PHONY: weigh
 PAGE_GOAL := 358400
-PAGE_MOST := 669000
+PAGE_MOST := 670500
 weigh:
 	@total=0; for file in dist/*.wasm dist/*.js dist/*.css; do \
 	  bytes=$$(gzip -9c "$$file" | wc -c); total=$$((total + bytes)); \
