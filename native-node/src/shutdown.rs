@@ -1,4 +1,5 @@
-//! When an operator wants a process to stop: SIGINT and SIGTERM. The second one no longer asks, if it comes a moment later.
+//! When an operator wants a process to stop: SIGINT and SIGTERM, and SIGHUP, which a terminal says that is closed. The
+//! second one no longer asks, if it comes a moment later.
 
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,11 +9,13 @@ use tokio::time::Instant;
 /// the whole group, and a container's runtime or a terminal may do so as well. A person's second Ctrl-C comes later.
 pub const INSISTS_AFTER: Duration = Duration::from_secs(1);
 
-/// Hears both signals.
+/// Hears the signals.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// None under `nohup`, which wants it to be ignored.
+    hang_up: Option<Signal>,
     asked: Asked,
 }
 
@@ -34,8 +37,12 @@ impl Signals {
     /// # Errors
     /// Of the system.
     pub fn new() -> std::io::Result<Signals> {
-        let asked = Asked::default();
-        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, asked })
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: minds_a_hang_up().then(|| signal(SignalKind::hangup())).transpose()?,
+            asked: Asked::default(),
+        })
     }
 
     /// Returns when an end is asked for.
@@ -48,14 +55,29 @@ impl Signals {
         while !self.hear().await {}
     }
 
-    /// The next of either.
+    /// The next of any.
     async fn hear(&mut self) -> bool {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hang_up => {}
         }
         self.asked.hear(Instant::now())
     }
+}
+
+/// Whether SIGHUP would end this process. Where the system does not tell, it is left as it is.
+fn minds_a_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // The signals' bits begin with that of signal 1, which it is.
+    ignored.is_some_and(|signals| signals & 1 == 0)
 }
 
 #[cfg(test)]

@@ -305,8 +305,8 @@ fn signals_that_come_together_ask_for_one_orderly_stop() {
         let errors = folder.0.join("errors");
         let arguments = [&["--keepers", "1", "--brokers", "1"], processes].concat();
         let cluster = Cluster::start_with(&arguments, std::fs::File::create(&errors).unwrap().into());
-        // As `timeout` does: its child, and then the child's group.
-        for signal in [Signal::INT, Signal::TERM, Signal::INT] {
+        // As `timeout` does: its child, and then the child's group; and a terminal that is closed.
+        for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
             cluster.signal(signal);
         }
         let code = cluster.stop().0;
