@@ -6,9 +6,10 @@
 
 use crate::net::outbox::Outbox;
 use crate::observe::routes::Question;
+use glasshouse_core::api::kafka;
 use glasshouse_core::api::storage::Lane;
 use glasshouse_core::id::ConnId;
-use glasshouse_core::node::{Input, Request};
+use glasshouse_core::node::{Input, KafkaRequest, Request, RequestBody};
 use glasshouse_core::store::disk::DiskError;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ const LONG: u32 = 64 << 10;
 pub enum Incoming {
     /// As the machine takes it.
     Input(Input),
-    /// A client's long request, of so many bytes. Short ones are inputs like others.
+    /// A client's long request, of so many bytes, that may make more to send or to write. Others are inputs.
     Long { conn: ConnId, request: Request, length: usize },
     /// A client connected, from there: answers to it go here. Comes before its first request.
     Connected { conn: ConnId, peer: SocketAddr, outbox: Outbox },
@@ -55,13 +56,19 @@ impl Incoming {
     }
 }
 
+/// Whether a request may make more to send to peers, or to write. Who reads records on, of a hundred partitions and so in a
+/// long request, does not have to wait for those who write them.
+fn adds(body: &RequestBody) -> bool {
+    !matches!(body, RequestBody::Kafka(KafkaRequest { body: kafka::Request::Fetch(_), .. }))
+}
+
 /// What a client said.
 #[derive(Debug)]
 struct Said {
     conn: ConnId,
     incoming: Incoming,
-    /// Of a long one: its part of the room for them.
-    long: Option<OwnedSemaphorePermit>,
+    /// Of a long one: its part of the room for them, until it is taken out.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for one input that no client says.
@@ -111,23 +118,29 @@ impl Inbox {
     /// As [`put`](Inbox::put).
     pub async fn put_incoming(&self, incoming: Incoming) -> bool {
         match incoming.client() {
-            Some(conn) => self.clients.send(Said { conn, incoming, long: None }).await.is_ok(),
+            Some(conn) => self.clients.send(Said { conn, incoming, _room: None }).await.is_ok(),
             None => self.others.send(incoming).await.is_ok(),
         }
     }
 
-    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, and
-    /// until others leave room for it.
+    /// As [`put`](Inbox::put): a client's request, which had so many bytes. A long one waits until such are welcome, unless
+    /// it is a consumer's, and until others leave room for it.
     pub async fn ask(&self, conn: ConnId, request: Request, length: usize) -> bool {
         if length <= SHORT {
             return self.put(Input::Request { conn, request }).await;
         }
-        // An error is the node's end, which is told below.
-        let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
+        let adds = adds(&request.body);
+        if adds {
+            // An error is the node's end, which is told below.
+            let _ = self.welcome.clone().wait_for(|welcome| *welcome).await;
+        }
         let kilobytes = u32::try_from(length >> 10).unwrap_or(LONG).min(LONG);
-        let long = self.long.clone().acquire_many_owned(kilobytes).await.ok();
-        let incoming = Incoming::Long { conn, request, length };
-        self.clients.send(Said { conn, incoming, long }).await.is_ok()
+        let room = self.long.clone().acquire_many_owned(kilobytes).await.ok();
+        let incoming = match adds {
+            true => Incoming::Long { conn, request, length },
+            false => Incoming::Input(Input::Request { conn, request }),
+        };
+        self.clients.send(Said { conn, incoming, _room: room }).await.is_ok()
     }
 
     /// Waits for room, and keeps it for one input: for who must not lose the input if the waiting is given up. `None`:
@@ -230,7 +243,7 @@ impl Arrivals {
 
     /// What comes out of the clients' queue, unless it has to wait.
     fn pass(&mut self, said: Said, long: bool) -> Option<Incoming> {
-        if !long && (said.long.is_some() || self.holding.contains_key(&said.conn)) {
+        if !long && (matches!(said.incoming, Incoming::Long { .. }) || self.holding.contains_key(&said.conn)) {
             *self.holding.entry(said.conn).or_default() += 1;
             self.held.push_back(said);
             return None;
@@ -253,7 +266,7 @@ mod tests {
     use super::*;
     use glasshouse_core::api::keeper::{Op, Request as Body};
     use glasshouse_core::id::DialId;
-    use glasshouse_core::node::{Principal, RequestBody};
+    use glasshouse_core::node::Principal;
 
     fn ping(xid: i32) -> Request {
         let body = RequestBody::Keeper(Body::Op { xid, op: Op::Ping });
@@ -322,6 +335,17 @@ mod tests {
         assert_eq!(waiting(&mut arrivals, false), ["c6"], "it waits for nothing any more");
         drop(inbox);
         assert!(arrivals.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_on_is_always_welcome() {
+        let (inbox, mut arrivals) = Inbox::new();
+        assert!(arrivals.next(false).is_none());
+        let body =
+            KafkaRequest { version: 12, correlation: 1, client: None, body: kafka::FetchRequest::default().into() };
+        let request = Request { listener: 0, principal: Principal::Anonymous, body: RequestBody::Kafka(body) };
+        assert!(inbox.ask(ConnId(1), request, 100 * SHORT).await);
+        assert!(matches!(arrivals.next(false), Some(Incoming::Input(Input::Request { conn: ConnId(1), .. }))));
     }
 
     #[tokio::test]
