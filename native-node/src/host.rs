@@ -159,10 +159,10 @@ impl Host {
                     None => std::future::pending().await,
                 }
             };
-            let backed_up = self.mesh.is_backed_up();
+            let (has_much, backed_up) = (self.has_much(), self.mesh.is_backed_up());
             tokio::select! {
                 biased;
-                incoming = self.inbox.wait(!backed_up && !self.has_much()) => return incoming.unwrap_or(Incoming::Kill),
+                incoming = self.inbox.wait(!has_much) => return incoming.unwrap_or(Incoming::Kill),
                 () = self.mesh.relieved(), if backed_up => {}
                 () = due => return Incoming::Input(Input::Wake),
             }
@@ -180,7 +180,7 @@ impl Host {
             return Some(Incoming::Input(Input::Wake));
         }
         if (self.own_last || self.own.is_empty())
-            && let Some(next) = self.inbox.next(!self.mesh.is_backed_up() && !self.has_much())
+            && let Some(next) = self.inbox.next(!self.has_much())
         {
             self.own_last = false;
             return Some(next);
@@ -192,10 +192,10 @@ impl Host {
         (is_due && self.turn.may_go_on()).then_some(Incoming::Input(Input::Wake))
     }
 
-    /// Whether so much waits for a quorum, or for the disk, that what would make it more has to wait. It passes with an
-    /// input that comes in.
+    /// Whether so much waits for a peer, a quorum or the disk that what would make it more has to wait. It passes with an
+    /// input that comes in, or with the mesh's relief.
     fn has_much(&self) -> bool {
-        self.underway.is_full() || self.store.disk.is_backed_up()
+        self.mesh.is_backed_up() || self.underway.is_full() || self.store.disk.is_backed_up()
     }
 
     fn take(&mut self, incoming: Incoming) {

@@ -19,13 +19,13 @@ use crate::time::{Span, UnixMillis};
 /// How many of the newest batches are remembered one by one.
 const RECENT: usize = 64;
 
-/// A batch as one sees it from outside.
+/// What is remembered of a batch that was appended lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct RecentBatch {
-    pub base: Offset,
-    pub last: Offset,
-    pub epoch: LeaderEpoch,
-    pub bytes: u32,
+    base: Offset,
+    last: Offset,
+    epoch: LeaderEpoch,
+    bytes: u32,
 }
 
 /// The log was cut, so that the producers' states may count what is gone: the disk is asked.
